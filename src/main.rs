@@ -1,0 +1,2 @@
+//! The Weirgate harness.
+fn main() {}

@@ -1,0 +1,42 @@
+//! The one schema between drivers and metrics: a driver's whole job is turning
+//! offered traffic into these calls, and metrics cannot tell which one ran.
+
+use flow::{ByteSize, Timestamp};
+
+/// Whose bytes: indices into the scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId {
+    /// Index of the user in the scenario.
+    pub user: u32,
+    /// Index of the connection among the user's.
+    pub connection: u32,
+}
+
+/// Why a packet did not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropReason {
+    /// A policer found it in excess.
+    Police,
+    /// The shaper's queue was full.
+    Queue,
+    /// It is larger than the limiter ever lets through.
+    Oversize,
+}
+
+/// Where a driver reports what happened.
+///
+/// Instants count from the start of the run. Per user, the instants of
+/// `offered` never decrease, and neither do those of `delivered`; between users,
+/// and between `offered` and `delivered` of one user, there is no order: a
+/// shaper's departure is known, and reported, at the arrival.
+pub trait Recorder {
+    /// A send of `size` bytes was due (open loop) or was called (blocking) at `at`.
+    fn offered(&mut self, at: Timestamp, size: ByteSize, flow: FlowId);
+    /// `bytes` left the limiter (real driver: reached the receiver) at `at`; a
+    /// whole packet, or a piece of a stream.
+    fn delivered(&mut self, at: Timestamp, bytes: ByteSize, flow: FlowId);
+    /// The last byte of a send left at `departure`; per connection in order of arrival.
+    fn completed(&mut self, arrival: Timestamp, departure: Timestamp, size: ByteSize, flow: FlowId);
+    /// A packet was dropped at `at`.
+    fn dropped(&mut self, at: Timestamp, size: ByteSize, flow: FlowId, why: DropReason);
+}

@@ -1,0 +1,178 @@
+//! What a set of runs found: plain rows, in the form in which they are saved.
+//!
+//! The report draws from these rows and from nothing else, so that a folder of
+//! CSV files can be drawn again without running anything.
+
+use serde::{Deserialize, Serialize};
+
+/// One run of one algorithm under one driver: a row of `summary.csv`, and with
+/// `user` filled in a row of `users.csv`. What a driver cannot know is `None`
+/// and an empty cell, never zero.
+///
+/// Rows of a whole run with several users add up bytes and rates, merge delays,
+/// and take the worst user for overshoot, windows and settling.
+#[expect(
+    non_snake_case,
+    reason = "field names are the column names, and B/s is written Bps there"
+)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    // The columns that SPEC.md fixes, in its order.
+    pub scenario: String,
+    pub driver: String,
+    pub algorithm: String,
+    pub repetition: u32,
+    pub seed: u64,
+    pub duration_s: f64,
+    pub rate_Bps: Option<f64>,
+    pub burst_bytes: Option<f64>,
+    pub offered_bytes: u64,
+    pub delivered_bytes: u64,
+    pub dropped_bytes: u64,
+    pub throughput_Bps: f64,
+    pub utilisation: Option<f64>,
+    pub overshoot_bytes: Option<f64>,
+    pub overshoot_excess_bytes: Option<f64>,
+    pub window_10ms_ratio: Option<f64>,
+    pub window_100ms_ratio: Option<f64>,
+    pub window_1s_ratio: Option<f64>,
+    pub window_10s_ratio: Option<f64>,
+    pub second_min_Bps: Option<f64>,
+    pub second_mean_Bps: Option<f64>,
+    pub second_max_Bps: Option<f64>,
+    pub jitter_rfc3550_us: Option<f64>,
+    pub pdv_p99_us: Option<f64>,
+    pub gap_cov: Option<f64>,
+    pub delay_p50_us: Option<f64>,
+    pub delay_p90_us: Option<f64>,
+    pub delay_p99_us: Option<f64>,
+    pub delay_p999_us: Option<f64>,
+    pub delay_max_us: Option<f64>,
+    pub loss_ratio: Option<f64>,
+    pub jain: Option<f64>,
+    // More, to the right.
+    /// Empty in `summary.csv`.
+    pub user: String,
+    /// `police`, `shape` or `stream`.
+    pub mode: String,
+    /// The policy in the text form that `replay --limiter` takes.
+    pub limiter: String,
+    pub offered_packets: u64,
+    pub delivered_packets: u64,
+    pub dropped_packets: u64,
+    pub dropped_police_packets: u64,
+    pub dropped_police_bytes: u64,
+    pub dropped_queue_packets: u64,
+    pub dropped_queue_bytes: u64,
+    pub dropped_oversize_packets: u64,
+    pub dropped_oversize_bytes: u64,
+    pub longest_loss_run_packets: u64,
+    /// Delivered over what an ideal (r, b) shaper passes of the same arrivals.
+    pub efficiency: Option<f64>,
+    /// Where the overshoot peaked.
+    pub overshoot_at_s: Option<f64>,
+    pub window_10ms_excess_bytes: Option<f64>,
+    pub window_100ms_excess_bytes: Option<f64>,
+    pub window_1s_excess_bytes: Option<f64>,
+    pub window_10s_excess_bytes: Option<f64>,
+    /// Mean rate from the instant the first `burst` bytes had passed to the last delivery.
+    pub steady_Bps: Option<f64>,
+    /// `steady_Bps` against the reference rate: (x - r) / r.
+    pub steady_error: Option<f64>,
+    /// Largest smoothed value, and mean of it, beside the last one above.
+    pub jitter_rfc3550_mean_us: Option<f64>,
+    pub jitter_rfc3550_max_us: Option<f64>,
+    pub pdv_p50_us: Option<f64>,
+    pub pdv_p95_us: Option<f64>,
+    pub pdv_p999_us: Option<f64>,
+    pub ipdv_p99_us: Option<f64>,
+    pub delay_mean_us: Option<f64>,
+    pub gap_mean_us: Option<f64>,
+    pub gap_sd_us: Option<f64>,
+    pub gap_p50_us: Option<f64>,
+    pub gap_p90_us: Option<f64>,
+    pub gap_p99_us: Option<f64>,
+    pub gap_p999_us: Option<f64>,
+    pub gap_max_us: Option<f64>,
+    /// RFC 7640 trains, sent and received.
+    pub burst_sent_mean_bytes: Option<f64>,
+    pub burst_sent_max_bytes: Option<f64>,
+    pub burst_received_mean_bytes: Option<f64>,
+    pub burst_received_max_bytes: Option<f64>,
+    pub burst_interval_mean_us: Option<f64>,
+    /// Jain's index over the connections of a user (worst user).
+    pub jain_connections: Option<f64>,
+    /// Least Jain's index over the connections in any whole second.
+    pub jain_connections_min_1s: Option<f64>,
+    /// After the last change of rate or load.
+    pub settling_ms: Option<f64>,
+    /// Departure minus the ideal (r, b) shaper's of the same packet, late ones.
+    pub late_p50_us: Option<f64>,
+    pub late_p99_us: Option<f64>,
+    pub late_max_us: Option<f64>,
+    /// The same, early ones: by how much at most, and which share of packets.
+    pub early_max_us: Option<f64>,
+    pub early_ratio: Option<f64>,
+    /// Bytes of limiter state a user costs.
+    pub state_bytes: Option<u64>,
+    /// By how much the algorithm's own bound (SPEC, "Bounds") was exceeded; 0 when it held.
+    pub bound_excess_bytes: Option<f64>,
+    /// Real drivers: how late the sender was against its schedule.
+    pub sender_late_p50_us: Option<f64>,
+    pub sender_late_p99_us: Option<f64>,
+    pub sender_late_max_us: Option<f64>,
+    /// Real drivers: CPU seconds of the limiter's process per 10^9 bytes delivered.
+    pub cpu_s_per_GB: Option<f64>,
+}
+
+/// A row of `timeseries.csv`: one bin of one run, over all users.
+#[expect(
+    non_snake_case,
+    reason = "field names are the column names, and B/s is written Bps there"
+)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeriesRow {
+    pub driver: String,
+    pub algorithm: String,
+    pub repetition: u32,
+    /// Start of the bin.
+    pub t_s: f64,
+    pub offered_Bps: f64,
+    pub delivered_Bps: f64,
+    /// The seed's monitor: 7/8 old + 1/8 new, over the bins.
+    pub smoothed_Bps: f64,
+    /// At the end of the bin; empty for a sender whose backlog is unknown.
+    pub backlog_bytes: Option<u64>,
+}
+
+/// A row of a curve file (`arrival-curve.csv`, `overshoot.csv`, `delay.csv`,
+/// `jitter.csv`): exactly what is drawn. `x` and `y` carry the units that the
+/// file's documentation in REPORTS.md states.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CurveRow {
+    pub driver: String,
+    pub algorithm: String,
+    /// Which line: for example `delivered`, `envelope`, `ccdf`, `gap`.
+    pub curve: String,
+    pub x: f64,
+    pub y: f64,
+}
+
+/// Everything a set of runs found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Results {
+    /// `summary.csv`.
+    pub summary: Vec<Row>,
+    /// `users.csv`.
+    pub users: Vec<Row>,
+    /// `timeseries.csv`.
+    pub series: Vec<SeriesRow>,
+    /// `arrival-curve.csv`: x in s, y in bytes; curves `offered`, `delivered`, `envelope` of repetition 0.
+    pub arrival_curve: Vec<CurveRow>,
+    /// `overshoot.csv`: x = window in s, y = worst window over its rate (A / rW), worst of all repetitions; curve `ratio`.
+    pub overshoot: Vec<CurveRow>,
+    /// `delay.csv`: x in us, y = share of packets with a larger delay, all repetitions merged; curve `ccdf`.
+    pub delay: Vec<CurveRow>,
+    /// `jitter.csv`: x = percentile 0..100, y in us; curves `pdv`, `gap`, `ipdv`, all repetitions merged.
+    pub jitter: Vec<CurveRow>,
+}

@@ -1,0 +1,163 @@
+//! What to run, valid by construction: the resolved form of a scenario file.
+
+use flow::{ByteRate, ByteSize, Nanos, Policy, Timestamp};
+use traffic::Pattern;
+
+/// A scenario, resolved: every default filled in, every field checked against the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// File stem unless the file says otherwise; names the report's folder.
+    pub name: String,
+    /// Which question it answers, for the report's head.
+    pub question: String,
+    /// Length of a run.
+    pub duration: Nanos,
+    /// The one seed everything else is derived from.
+    pub seed: u64,
+    /// Which drivers run, in order.
+    pub drivers: Vec<DriverKind>,
+    /// How the limiter is applied unless an algorithm says otherwise.
+    pub mode: Mode,
+    /// Limit of a shaper's queue; `None` is unlimited.
+    pub queue: Option<ByteSize>,
+    /// Bytes that fit between a blocking sender and the limiter in stream mode.
+    pub buffer: ByteSize,
+    /// Whether senders wait for room (stream mode) or send on schedule.
+    pub sender: SenderKind,
+    /// The direction that is driven and limited.
+    pub direction: Direction,
+    /// The (r, b) that figures are judged against.
+    pub reference: Reference,
+    /// How often each driver repeats.
+    pub repetitions: Repetitions,
+    /// Width of a bin of the time series.
+    pub bin: Nanos,
+    /// Who sends.
+    pub users: Vec<User>,
+    /// What limits, in order of the report.
+    pub algorithms: Vec<Algorithm>,
+    /// Changes of rate while running, in order of time; they apply to every
+    /// limited user without a rate of its own.
+    pub rate_changes: Vec<RateChange>,
+    /// What must hold for exit code 0.
+    pub claims: Vec<Claim>,
+}
+
+/// Which machinery turns traffic into records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DriverKind {
+    /// The discrete-event simulation.
+    Model,
+    /// The real proxy over sockets.
+    Proxy,
+}
+
+/// How a limiter is applied (SPEC, "One interface").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Pass or drop at the arrival.
+    Police,
+    /// Delay in a FIFO.
+    Shape,
+    /// Read no more than conforms; the sender feels back-pressure.
+    Stream,
+}
+
+/// Whether a sender waits for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SenderKind {
+    /// On schedule, whatever happens.
+    OpenLoop,
+    /// The next gap begins when the send returned.
+    Blocking,
+}
+
+/// Which way the driven bytes go through a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the target to the client.
+    Down,
+    /// From the client to the target.
+    Up,
+}
+
+/// The rate and burst that a run is judged against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Reference {
+    /// r.
+    pub rate: ByteRate,
+    /// b.
+    pub burst: ByteSize,
+}
+
+/// Repetitions by driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Repetitions {
+    /// Runs in virtual time (default 30).
+    pub model: u32,
+    /// Runs in real time (default 1).
+    pub proxy: u32,
+}
+
+/// One user, with all of its connections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    /// Its name in every file.
+    pub name: String,
+    /// What each of its connections sends.
+    pub pattern: Pattern,
+    /// How many connections share its budget, at least one.
+    pub connections: u32,
+    /// When its connections open.
+    pub start: Timestamp,
+    /// What limits it.
+    pub limit: UserLimit,
+}
+
+/// The limit of one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserLimit {
+    /// The algorithm under test with the scenario's reference.
+    Reference,
+    /// The algorithm under test, scaled to this user's own rate and burst.
+    Own(Reference),
+    /// Nothing.
+    Unlimited,
+}
+
+/// One algorithm under test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Algorithm {
+    /// Its name in every file: the kind unless the file says otherwise; unique.
+    pub label: String,
+    /// Kind and parameters.
+    pub policy: Policy,
+    /// How it is applied.
+    pub mode: Mode,
+}
+
+/// From `at` on, the rate is `rate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateChange {
+    /// When.
+    pub at: Timestamp,
+    /// The new rate.
+    pub rate: ByteRate,
+}
+
+/// A bound that a figure must keep in every run it selects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// Column of `summary.csv` (or, with `user`, of `users.csv`).
+    pub metric: String,
+    /// `None`: every driver that ran.
+    pub driver: Option<DriverKind>,
+    /// `None`: every algorithm.
+    pub algorithm: Option<String>,
+    /// `None`: the row of the whole run.
+    pub user: Option<String>,
+    /// Inclusive lower bound, in the column's unit.
+    pub at_least: Option<f64>,
+    /// Inclusive upper bound, in the column's unit.
+    pub at_most: Option<f64>,
+}
