@@ -10,6 +10,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod as_coded;
 pub mod limiter;
 pub mod time;
 pub mod units;
