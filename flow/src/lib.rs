@@ -12,6 +12,7 @@ extern crate std;
 
 pub mod as_coded;
 pub mod limiter;
+pub mod spec;
 pub mod time;
 pub mod units;
 
