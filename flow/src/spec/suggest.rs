@@ -8,7 +8,7 @@ const LONGEST: usize = 64;
 /// The name in `known` that `given` was probably meant to be: the nearest by
 /// edit distance, if at most a third of it (and at least one letter) differs.
 #[must_use]
-pub fn suggestion(given: &str, known: &[&'static str]) -> Option<&'static str> {
+pub fn suggestion<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     if given.len() > LONGEST {
         return None;
     }
