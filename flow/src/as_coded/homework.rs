@@ -70,9 +70,13 @@ pub trait Gate: Clone {
     /// Asks at `now` for one read, changing the state whatever the answer.
     fn ask(&mut self, now: Timestamp) -> bool;
 
-    /// When the relay asks again after a refusal at `now`; `None` if no later
-    /// question would ever be granted.
+    /// When the relay asks again with a chance after a refusal at `now`;
+    /// `None` if no later question would ever be granted.
     fn retry(&self, now: Timestamp) -> Option<Timestamp>;
+
+    /// Goes through the refusals from the first question at `asked_at` to
+    /// `until` (not before it) and answers when the relay asks next.
+    fn refused_until(&mut self, asked_at: Timestamp, until: Timestamp) -> Timestamp;
 
     /// Takes note that the granted read brought `len` bytes.
     fn read(&mut self, len: u64);
@@ -175,30 +179,29 @@ impl<G: Gate> Limiter for Pump<G> {
         }
     }
 
-    fn refund(&mut self, _now: Timestamp, size: ByteSize) {
-        let mut gate = self.asked.clone();
-        gate.unread(size.get());
-        *self = Self::asking(gate, self.asked_at);
+    fn refund(&mut self, now: Timestamp, size: ByteSize) {
+        self.asked.unread(size.get());
+        if self.granted_at.is_some_and(|at| at <= now) {
+            self.gate.unread(size.get());
+        } else {
+            *self = Self::asking(self.asked.clone(), self.asked_at);
+        }
     }
 
     fn set_rate(&mut self, now: Timestamp, rate: ByteRate) {
         if self.granted_at.is_some_and(|at| at <= now) {
+            self.asked.set_rate(rate);
             self.gate.set_rate(rate);
             return;
         }
         let mut gate = self.asked.clone();
-        let mut next = Some(self.asked_at);
-        let mut at = self.asked_at;
-        if self.granted_at.is_some() {
-            while let Some(asks) = next.filter(|asks| *asks <= now) {
-                gate.ask(asks);
-                at = asks;
-                next = gate.retry(asks).filter(|later| *later > asks);
-            }
-        }
+        let next = if self.asked_at <= now {
+            gate.refused_until(self.asked_at, now)
+        } else {
+            self.asked_at
+        };
         gate.set_rate(rate);
-        let resumes = next.filter(|asks| *asks > now).unwrap_or(at).max(now);
-        *self = Self::asking(gate, resumes);
+        *self = Self::asking(gate, next);
     }
 }
 
@@ -240,6 +243,11 @@ impl Gate for Polling {
     fn retry(&self, now: Timestamp) -> Option<Timestamp> {
         let next_tick = (now.as_nanos() / NANOS_PER_SEC + 1).checked_mul(NANOS_PER_SEC)?;
         (self.rate >= Self::READ).then_some(Timestamp::from_nanos(next_tick))
+    }
+
+    /// It spins: the next question comes at once, and refusals change nothing.
+    fn refused_until(&mut self, _asked_at: Timestamp, until: Timestamp) -> Timestamp {
+        until
     }
 
     fn read(&mut self, len: u64) {
@@ -305,6 +313,16 @@ impl Gate for Sleeping {
 
     fn retry(&self, now: Timestamp) -> Option<Timestamp> {
         (100 * self.rate > u128::from(Self::READ)).then_some(now + SLEEP)
+    }
+
+    fn refused_until(&mut self, asked_at: Timestamp, until: Timestamp) -> Timestamp {
+        let questions = until.since(asked_at).get() / SLEEP.get();
+        // A bucket that can be granted at all is so within 203 questions; of
+        // one that cannot, what came before the last resets leaves no trace.
+        for question in questions.saturating_sub(512)..=questions {
+            self.ask(asked_at + Nanos::new(question * SLEEP.get()));
+        }
+        asked_at + Nanos::new(questions * SLEEP.get()) + SLEEP
     }
 
     fn read(&mut self, _len: u64) {}

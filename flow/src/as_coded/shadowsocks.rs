@@ -51,7 +51,7 @@ impl ShadowsocksClose {
     fn remaining_at(&self, now: Timestamp) -> u128 {
         let credit = u128::from(now.since(self.updated_at).get()) * self.rate;
         let depth = self.rate * u128::from(NANOS_PER_SEC);
-        (self.remaining + credit).min(depth)
+        self.remaining.saturating_add(credit).min(depth)
     }
 }
 
@@ -143,7 +143,7 @@ impl ShadowsocksDebt {
     }
 
     fn remaining_at(&self, now: Timestamp) -> i128 {
-        let credit = i128::from(now.since(self.updated_at).get()) * self.rate;
+        let credit = i128::from(now.since(self.updated_at).get()).saturating_mul(self.rate);
         if self.remaining < 0 {
             self.remaining.saturating_add(credit)
         } else {
@@ -158,12 +158,14 @@ impl Limiter for ShadowsocksDebt {
         self.remaining_at(now) >= 0
     }
 
-    fn earliest(&self, now: Timestamp, _size: ByteSize) -> Option<Timestamp> {
-        let debt = self.remaining.min(0).unsigned_abs();
+    fn earliest(&self, now: Timestamp, size: ByteSize) -> Option<Timestamp> {
+        if self.conforms(now, size) {
+            return Some(now);
+        }
+        let debt = self.remaining.unsigned_abs();
         let pause = debt.div_ceil(self.rate.unsigned_abs());
         let ends = u128::from(self.updated_at.as_nanos()).checked_add(pause)?;
-        let ends = Timestamp::from_nanos(u64::try_from(ends).ok()?);
-        Some(ends.max(now))
+        u64::try_from(ends).ok().map(Timestamp::from_nanos)
     }
 
     fn available(&self, now: Timestamp) -> ByteSize {
