@@ -12,11 +12,13 @@ extern crate std;
 
 pub mod as_coded;
 pub mod limiter;
+pub mod policy;
 pub mod spec;
 pub mod stream;
 pub mod time;
 pub mod units;
 
 pub use limiter::Limiter;
+pub use policy::Policy;
 pub use time::{Nanos, Timestamp};
 pub use units::{ByteRate, ByteSize};

@@ -111,6 +111,15 @@ impl<G: Gate> Pump<G> {
     /// Bytes in the relay's buffer: the most that one grant lets through.
     pub const READ: ByteSize = ByteSize::new(G::READ);
 
+    /// The longest packet that passes in one piece; zero if none ever does.
+    #[must_use]
+    pub const fn largest(&self) -> ByteSize {
+        match self.granted_at {
+            Some(_) => ByteSize::new(LARGEST),
+            None => ByteSize::ZERO,
+        }
+    }
+
     fn asking(gate: G, now: Timestamp) -> Self {
         let asked = gate.clone();
         let mut gate = gate;
