@@ -13,6 +13,7 @@ extern crate std;
 pub mod as_coded;
 pub mod limiter;
 pub mod policy;
+pub mod monitor;
 pub mod spec;
 pub mod stream;
 pub mod time;

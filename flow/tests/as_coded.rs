@@ -1,5 +1,10 @@
 //! The seeds' own limiters against the series measured of the seeds' code.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
 use weirgate_flow::as_coded::{
     HomeworkPolling, HomeworkSleep, ShadowsocksClose, ShadowsocksDebt, Wirefisher,
 };
