@@ -12,8 +12,8 @@ extern crate std;
 
 pub mod as_coded;
 pub mod limiter;
-pub mod policy;
 pub mod monitor;
+pub mod policy;
 pub mod spec;
 pub mod stream;
 pub mod time;

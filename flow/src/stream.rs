@@ -4,31 +4,56 @@
 //! the limiter lets through now, and otherwise waits until a piece worth waking
 //! up for conforms. That piece is the *quantum*.
 
-use crate::{ByteRate, ByteSize, Limiter, Timestamp};
+use crate::as_coded::{HomeworkPolling, HomeworkSleep, ShadowsocksClose, ShadowsocksDebt};
+use crate::{ByteRate, ByteSize, Limiter, Policy, Timestamp};
 
 /// The longest quantum: one buffer of a relay.
-const LONGEST: u64 = 16_384;
+const LONGEST: ByteSize = ByteSize::new(16_384);
 
-/// The size a waiting stream waits for: 50 ms of `rate`, at least 1 byte, at
-/// most 16 KiB, and never more than `largest`, the largest size that can ever
-/// conform. Without a rate it is 16 KiB.
+/// The size that a waiting stream under `policy` waits for.
 ///
-/// At 3 kB/s the pieces have 150 bytes and come every 50 ms; at 1 B/s a byte
-/// comes every second.
+/// It is 50 ms of the rate, at least 1 byte, at most 16 KiB, and never more than
+/// can conform. Without a rate it is 16 KiB; the seeds' own limiters have the
+/// buffers of their programs.
 ///
 /// ```
-/// use weirgate_flow::{ByteRate, ByteSize, stream};
+/// use weirgate_flow::{ByteSize, Policy, stream};
 ///
-/// let rate = ByteRate::new(3_000);
-/// assert_eq!(stream::quantum(rate, None), ByteSize::new(150));
-/// assert_eq!(stream::quantum(ByteRate::new(1), None), ByteSize::new(1));
-/// assert_eq!(stream::quantum(None, Some(ByteSize::new(1_500))), ByteSize::new(1_500));
+/// let quantum = |policy: &str| policy.parse().map(|policy: Policy| stream::quantum(&policy));
+/// // Every 50 ms 150 bytes.
+/// assert_eq!(quantum("token-bucket:rate=3kB/s,burst=1500B")?, ByteSize::new(150));
+/// // Every second one.
+/// assert_eq!(quantum("gcra:rate=1B/s,burst=1500B")?, ByteSize::new(1));
+/// // No more than the bucket holds.
+/// assert_eq!(quantum("gcra:rate=1MB/s,burst=1500B")?, ByteSize::new(1_500));
+/// # Ok::<(), weirgate_flow::spec::SpecError>(())
 /// ```
 #[must_use]
-pub fn quantum(rate: Option<ByteRate>, largest: Option<ByteSize>) -> ByteSize {
-    let by_rate = rate.map_or(LONGEST, |rate| (rate.get() / 20).clamp(1, LONGEST));
-    let largest = largest.map_or(LONGEST, ByteSize::get);
-    ByteSize::new(by_rate.min(largest).max(1))
+pub fn quantum(policy: &Policy) -> ByteSize {
+    match policy {
+        Policy::HomeworkPolling { .. } => HomeworkPolling::READ,
+        Policy::HomeworkSleep { .. } => HomeworkSleep::READ,
+        Policy::ShadowsocksClose { .. } => ShadowsocksClose::READ,
+        Policy::ShadowsocksDebt { .. } => ShadowsocksDebt::READ,
+        _ => by_rate(policy.rate())
+            .min(policy.largest())
+            .min(policy.burst().unwrap_or(LONGEST))
+            .max(ByteSize::new(1)),
+    }
+}
+
+fn by_rate(rate: Option<ByteRate>) -> ByteSize {
+    rate.map_or(LONGEST, |rate| LONGEST.min(ByteSize::new(rate.get() / 20)))
+}
+
+/// Whether a stream under `policy` never moves more than a quantum at a time:
+/// one limiter passes anything once it passes something, another looks at whole
+/// buffers.
+fn in_pieces(policy: &Policy) -> bool {
+    matches!(
+        policy,
+        Policy::LeakyBucket { .. } | Policy::ShadowsocksClose { .. }
+    )
 }
 
 /// What a [`Stream`] answers to "may I move so many bytes?".
@@ -47,11 +72,12 @@ pub enum Grant {
 ///
 /// ```
 /// use weirgate_flow::as_coded::ShadowsocksDebt;
-/// use weirgate_flow::stream::{Grant, Stream, quantum};
-/// use weirgate_flow::{ByteRate, ByteSize, Timestamp};
+/// use weirgate_flow::stream::{Grant, Stream};
+/// use weirgate_flow::{ByteRate, ByteSize, Policy, Timestamp};
 ///
 /// let rate = ByteRate::new(16_384).expect("not zero");
-/// let mut stream = Stream::new(ShadowsocksDebt::new(rate), quantum(Some(rate), None));
+/// let policy = Policy::ShadowsocksDebt { rate };
+/// let mut stream = Stream::new(policy, ShadowsocksDebt::new(rate));
 /// let buffer = ByteSize::new(16_384);
 /// assert_eq!(stream.grant(Timestamp::ZERO, buffer), Grant::Now(buffer));
 /// stream.commit(Timestamp::ZERO, buffer);
@@ -62,30 +88,20 @@ pub enum Grant {
 #[derive(Clone, Debug)]
 pub struct Stream<L> {
     limiter: L,
+    policy: Policy,
     quantum: ByteSize,
     in_pieces: bool,
 }
 
 impl<L: Limiter> Stream<L> {
-    /// A stream through `limiter` that waits for `quantum` bytes (at least 1),
-    /// which must be a size that can conform.
+    /// A stream through `limiter`, which was built from `policy`.
     #[must_use]
-    pub fn new(limiter: L, quantum: ByteSize) -> Self {
+    pub fn new(policy: Policy, limiter: L) -> Self {
         Self {
             limiter,
-            quantum: quantum.max(ByteSize::new(1)),
-            in_pieces: false,
-        }
-    }
-
-    /// The same, never granting more than a quantum at a time: for a limiter
-    /// that passes anything once it passes something, as a queue that is served
-    /// at a constant rate does.
-    #[must_use]
-    pub fn in_pieces(limiter: L, quantum: ByteSize) -> Self {
-        Self {
-            in_pieces: true,
-            ..Self::new(limiter, quantum)
+            policy,
+            quantum: quantum(&policy),
+            in_pieces: in_pieces(&policy),
         }
     }
 
@@ -137,13 +153,20 @@ impl<L: Limiter> Stream<L> {
         }
     }
 
-    /// Changes the rate from `now` on, and with it the quantum: see [`quantum`].
-    pub fn set_rate(&mut self, now: Timestamp, rate: ByteRate, quantum: ByteSize) {
+    /// Changes the rate from `now` on, and with it the quantum.
+    pub fn set_rate(&mut self, now: Timestamp, rate: ByteRate) {
         self.limiter.set_rate(now, rate);
-        self.quantum = quantum.max(ByteSize::new(1));
+        self.policy = self.policy.with_rate(rate);
+        self.quantum = quantum(&self.policy);
     }
 
-    /// The size a wait is for.
+    /// Kind and parameters, the rate as last set.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The size that a wait is for.
     #[must_use]
     pub fn quantum(&self) -> ByteSize {
         self.quantum

@@ -8,8 +8,8 @@
 use weirgate_flow::as_coded::{
     HomeworkPolling, HomeworkSleep, ShadowsocksClose, ShadowsocksDebt, Wirefisher,
 };
-use weirgate_flow::stream::{self, Grant, Stream};
-use weirgate_flow::{ByteRate, ByteSize, Limiter, Nanos, Timestamp};
+use weirgate_flow::stream::{Grant, Stream};
+use weirgate_flow::{ByteRate, ByteSize, Limiter, Nanos, Policy, Timestamp};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -23,11 +23,7 @@ fn at_millis(millis: u64) -> Timestamp {
 
 /// Bytes in each of the first `seconds` seconds of a source that always has
 /// more, read and written in no time.
-fn saturated<L: Limiter>(limiter: L, seconds: usize) -> Vec<u64> {
-    saturated_stream(Stream::new(limiter, ByteSize::new(1)), seconds)
-}
-
-fn saturated_stream<L: Limiter>(mut stream: Stream<L>, seconds: usize) -> Vec<u64> {
+fn saturated<L: Limiter>(mut stream: Stream<L>, seconds: usize) -> Vec<u64> {
     let mut per_second = vec![0; seconds];
     let mut now = Timestamp::ZERO;
     while let Some((at, size)) = stream.move_next(now, ByteSize::MAX) {
@@ -39,6 +35,16 @@ fn saturated_stream<L: Limiter>(mut stream: Stream<L>, seconds: usize) -> Vec<u6
         now = at;
     }
     per_second
+}
+
+fn polling(bytes_per_second: u64) -> Stream<HomeworkPolling> {
+    let rate = rate(bytes_per_second);
+    Stream::new(Policy::HomeworkPolling { rate }, HomeworkPolling::new(rate))
+}
+
+fn sleep(bytes_per_second: u64) -> Stream<HomeworkSleep> {
+    let rate = rate(bytes_per_second);
+    Stream::new(Policy::HomeworkSleep { rate }, HomeworkSleep::new(rate))
 }
 
 fn cumulative(per_second: &[u64], at_seconds: &[usize]) -> Vec<u64> {
@@ -60,7 +66,7 @@ fn homework_polling_is_a_window_of_whole_buffers_a_second() {
         (20_000, 18_432),
         (1_000_000, 999_424),
     ] {
-        let series = saturated(HomeworkPolling::new(rate(bytes_per_second)), 20);
+        let series = saturated(polling(bytes_per_second), 20);
         assert_eq!(series, [steady; 20], "rate {bytes_per_second}");
     }
 }
@@ -110,7 +116,7 @@ fn homework_polling_reads_a_long_packet_in_pieces() {
 
 #[test]
 fn homework_sleep_follows_its_series_at_3000() {
-    let series = saturated(HomeworkSleep::new(rate(3_000)), 60);
+    let series = saturated(sleep(3_000), 60);
     assert_eq!(
         series[..8],
         [4_096, 3_072, 3_072, 3_072, 3_072, 3_072, 2_048, 3_072]
@@ -123,7 +129,7 @@ fn homework_sleep_follows_its_series_at_3000() {
 
 #[test]
 fn homework_sleep_follows_its_series_at_5000() {
-    let series = saturated(HomeworkSleep::new(rate(5_000)), 60);
+    let series = saturated(sleep(5_000), 60);
     assert_eq!(series[..4], [7_168, 5_120, 5_120, 4_096]);
     assert_eq!(series[4..12], [5_120; 8]);
     assert_eq!(series[12], 4_096);
@@ -135,7 +141,7 @@ fn homework_sleep_follows_its_series_at_5000() {
 
 #[test]
 fn homework_sleep_follows_its_series_at_1000() {
-    let series = saturated(HomeworkSleep::new(rate(1_000)), 60);
+    let series = saturated(sleep(1_000), 60);
     assert_eq!(
         cumulative(&series, &[1, 2, 5, 10, 60]),
         [1_024, 2_048, 5_120, 10_240, 60_416]
@@ -158,7 +164,7 @@ fn homework_sleep_starves_at_ten_bytes_a_second() {
 
 /// Bytes in the second after an idle time from the start, one read pending.
 fn after_idling(bytes_per_second: u64, idle_secs: u64) -> u64 {
-    let mut stream = Stream::new(HomeworkSleep::new(rate(bytes_per_second)), ByteSize::new(1));
+    let mut stream = sleep(bytes_per_second);
     let start = Timestamp::from_nanos(idle_secs * SECOND);
     let end = start + Nanos::from_secs(1);
     let (mut now, mut passed) = (start, 0);
@@ -213,8 +219,9 @@ fn homework_sleep_looks_again_at_half_seconds_after_a_new_rate() {
 
 #[test]
 fn shadowsocks_close_closes_instead_of_waiting() {
-    let close = ShadowsocksClose::new(rate(384_000));
-    let mut stream = Stream::in_pieces(close, ShadowsocksClose::READ);
+    let rate = rate(384_000);
+    let close = ShadowsocksClose::new(rate);
+    let mut stream = Stream::new(Policy::ShadowsocksClose { rate }, close);
     let mut reads = 0;
     while let Some((at, size)) = stream.move_next(Timestamp::ZERO, ByteSize::MAX) {
         assert_eq!((at, size), (Timestamp::ZERO, ShadowsocksClose::READ));
@@ -244,9 +251,9 @@ fn shadowsocks_close_credits_time_again_after_each_refusal() {
 
 #[test]
 fn shadowsocks_debt_follows_its_series() {
-    let quantum = stream::quantum(Some(rate(384_000)), None);
-    let debt = ShadowsocksDebt::new(rate(384_000));
-    let series = saturated_stream(Stream::new(debt, quantum), 30);
+    let rate = rate(384_000);
+    let debt = ShadowsocksDebt::new(rate);
+    let series = saturated(Stream::new(Policy::ShadowsocksDebt { rate }, debt), 30);
     assert_eq!(series[0], 770_048);
     for bytes in &series[1..] {
         assert!([376_832, 393_216].contains(bytes), "{bytes}");
