@@ -14,6 +14,7 @@ pub mod as_coded;
 pub mod limiter;
 pub mod monitor;
 pub mod policy;
+pub mod share;
 pub mod spec;
 pub mod stream;
 pub mod time;
