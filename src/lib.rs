@@ -1,6 +1,9 @@
 //! The Weirgate harness: scenario -> traffic -> driver -> records -> metrics -> report.
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod command;
+pub mod output;
 pub mod record;
 pub mod results;
 pub mod scenario;

@@ -1,7 +1,21 @@
 //! What to run, valid by construction: the resolved form of a scenario file.
 
+mod check;
+mod file;
+pub(crate) mod limits;
+mod load;
+mod metric;
+mod offered;
+pub mod problem;
+mod section;
+mod write;
+
 use flow::{ByteRate, ByteSize, Nanos, Policy, Timestamp};
 use traffic::Pattern;
+
+pub use file::{Origin, Overrides, parse};
+pub use load::LoadError;
+pub use offered::Traces;
 
 /// A scenario, resolved: every default filled in, every field checked against the others.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +55,18 @@ pub struct Scenario {
     pub rate_changes: Vec<RateChange>,
     /// What must hold for exit code 0.
     pub claims: Vec<Claim>,
+    /// Recorded traces that users send again.
+    pub traces: Traces,
+}
+
+impl Scenario {
+    /// The algorithms that `driver` runs: a proxy relays streams, so it leaves
+    /// out what only polices or shapes packets.
+    pub fn algorithms_for(&self, driver: DriverKind) -> impl Iterator<Item = &Algorithm> {
+        self.algorithms
+            .iter()
+            .filter(move |algorithm| driver == DriverKind::Model || algorithm.mode == Mode::Stream)
+    }
 }
 
 /// Which machinery turns traffic into records.
@@ -97,6 +123,17 @@ pub struct Repetitions {
     pub model: u32,
     /// Runs in real time (default 1).
     pub proxy: u32,
+}
+
+impl Repetitions {
+    /// How often `driver` repeats.
+    #[must_use]
+    pub const fn of(self, driver: DriverKind) -> u32 {
+        match driver {
+            DriverKind::Model => self.model,
+            DriverKind::Proxy => self.proxy,
+        }
+    }
 }
 
 /// One user, with all of its connections.

@@ -1,0 +1,204 @@
+//! The command line, as SPEC lays it down.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use flow::{ByteSize, Nanos, Policy};
+
+use crate::scenario::{DriverKind, Overrides, limits};
+
+/// See what a flow-control algorithm does to traffic before you deploy it.
+///
+/// Results go to standard output, progress and warnings to standard error.
+///
+/// Exit codes: 0 done; 1 failure of the program or its environment; 2 bad usage, scenario or
+/// trace; 3 a claim written in the scenario did not hold; 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "weirgate", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Validate scenarios and run nothing
+    Check(CheckArgs),
+    /// Write the traffic that a scenario offers: `t_ns,size,user,connection`
+    Traffic(TrafficArgs),
+}
+
+/// Arguments of `scenario`.
+#[derive(Args, Debug)]
+pub struct ScenarioArgs {
+    /// Scenario files
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Folder for the report [default: reports/<scenario name>]; with several files, one folder
+    /// per scenario in it
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+    /// Print the summary as JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// Write tables only, draw nothing
+    #[arg(long)]
+    pub no_plots: bool,
+}
+
+/// What the command line says instead of the file.
+#[derive(Args, Debug)]
+struct OverrideArgs {
+    /// Drivers to run instead of the file's
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    driver: Option<Vec<DriverKind>>,
+    /// Length of a run, such as "10 s", instead of the file's
+    #[arg(long, value_name = "D", value_parser = duration)]
+    duration: Option<Nanos>,
+    /// Repetitions of every driver instead of the file's
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=limits::REPETITIONS.cast_signed()))]
+    repetitions: Option<u32>,
+    /// Seed instead of the file's
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(..=limits::SEED))]
+    seed: Option<u64>,
+}
+
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Scenario files
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Arguments of `traffic`.
+#[derive(Args, Debug)]
+pub struct TrafficArgs {
+    /// Scenario file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Trace to write
+    #[arg(long, value_name = "TRACE")]
+    pub out: PathBuf,
+}
+
+/// Arguments of `replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// Trace to read: CSV with the columns `t_ns,size,user,connection`
+    #[arg(long, value_name = "TRACE")]
+    pub trace: PathBuf,
+    /// Algorithm, such as "token-bucket:rate=5000B/s,burst=5000B"
+    #[arg(long, value_name = "SPEC", value_parser = limiter)]
+    pub limiter: Policy,
+    /// How it is applied
+    #[arg(long, value_name = "MODE")]
+    pub mode: ReplayMode,
+    /// Limit of the shaper's queue, such as "64 KiB" [default: unlimited]
+    #[arg(long, value_name = "SIZE")]
+    pub queue: Option<ByteSize>,
+    /// Give every user of the trace a limiter of its own
+    #[arg(long)]
+    pub per_user: bool,
+    /// Write what became of each packet: `i,t_ns,size,user,dep_ns,why`
+    #[arg(long, value_name = "EVENTS")]
+    pub events: Option<PathBuf>,
+    /// Print the metrics as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How `replay` applies a limiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReplayMode {
+    /// Pass or drop at the arrival
+    Police,
+    /// Delay in a FIFO
+    Shape,
+}
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Folder of a run
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+/// Arguments of `compare`.
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// Folder of the run to compare with
+    #[arg(value_name = "BASE")]
+    pub base: PathBuf,
+    /// Folder of the run that is judged
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+impl ScenarioArgs {
+    /// What stands instead of the file's own words.
+    #[must_use]
+    pub fn overrides(&self) -> Overrides {
+        let given = &self.overrides;
+        let drivers = given.driver.clone().map(|mut drivers| {
+            drivers.sort_unstable();
+            drivers.dedup();
+            drivers
+        });
+        Overrides {
+            drivers,
+            duration: given.duration,
+            repetitions: given.repetitions,
+            seed: given.seed,
+        }
+    }
+}
+
+impl ValueEnum for DriverKind {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Model, Self::Proxy]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(match self {
+            Self::Model => clap::builder::PossibleValue::new("model").help("Virtual time"),
+            Self::Proxy => {
+                clap::builder::PossibleValue::new("proxy").help("The proxy over sockets")
+            }
+        })
+    }
+}
+
+fn duration(text: &str) -> Result<Nanos, String> {
+    let duration: Nanos = text
+        .parse()
+        .map_err(|why: flow::units::UnitError| why.to_string())?;
+    let (least, most) = limits::DURATION;
+    if (least..=most).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(format!("write a duration from {least} to {most}"))
+    }
+}
+
+fn limiter(text: &str) -> Result<Policy, String> {
+    text.parse()
+        .map_err(|why: flow::spec::SpecError| crate::scenario::problem::chain(&why))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

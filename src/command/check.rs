@@ -1,0 +1,66 @@
+//! `weirgate check`: validates scenarios, runs nothing.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use miette::Report;
+
+use super::{Failure, Outcome, print};
+use crate::cli::CheckArgs;
+use crate::scenario::{Overrides, Scenario};
+
+pub(super) fn run(args: &CheckArgs) -> Result<Outcome, Failure> {
+    let mut mistakes = Vec::new();
+    let mut good = String::new();
+    for file in &args.files {
+        match Scenario::load(file, &Overrides::default()) {
+            Ok(scenario) => good.push_str(&line(file, &scenario)),
+            Err(error) => mistakes.push(Report::new(error)),
+        }
+    }
+    print(&good)?;
+    if mistakes.is_empty() {
+        Ok(Outcome::Done)
+    } else {
+        Err(Failure::Input(mistakes))
+    }
+}
+
+/// What a scenario would run, in one line.
+fn line(file: &Path, scenario: &Scenario) -> String {
+    let mut line = format!("{}: ok", file.display());
+    let connections: u64 = scenario
+        .users
+        .iter()
+        .map(|u| u64::from(u.connections))
+        .sum();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        line,
+        ", {}, {}, {}, {} of {}, {}",
+        counted(scenario.algorithms.len() as u64, "algorithm"),
+        counted(scenario.users.len() as u64, "user"),
+        counted(connections, "connection"),
+        runs(scenario),
+        scenario.duration,
+        counted(scenario.claims.len() as u64, "claim"),
+    );
+    line
+}
+
+fn runs(scenario: &Scenario) -> String {
+    let of = |driver| {
+        let algorithms = scenario.algorithms_for(driver).count() as u64;
+        algorithms * u64::from(scenario.repetitions.of(driver))
+    };
+    let all = scenario.drivers.iter().map(|driver| of(*driver)).sum();
+    counted(all, "run")
+}
+
+fn counted(n: u64, what: &str) -> String {
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
+}

@@ -1,0 +1,75 @@
+//! `weirgate traffic`: writes the traffic that a scenario offers.
+
+use std::io;
+use std::path::Path;
+
+use miette::Diagnostic;
+use traffic::TraceWriter;
+use traffic::trace::WriteError;
+
+use super::{Failure, Outcome, print};
+use crate::cli::TrafficArgs;
+use crate::output::OutputFile;
+use crate::scenario::{Overrides, Scenario};
+
+/// A scenario without a schedule of its own.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error(
+    "`{kind}` traffic of the user {user} has no schedule: it sends as much as the limiter lets through"
+)]
+#[diagnostic(help(
+    "`weirgate traffic` writes open-loop traffic; give the user a pattern with a rate"
+))]
+struct NoSchedule {
+    kind: &'static str,
+    user: String,
+}
+
+pub(super) fn run(args: &TrafficArgs) -> Result<Outcome, Failure> {
+    let scenario = Scenario::load(&args.file, &Overrides::default()).map_err(Failure::input)?;
+    if let Some(user) = scenario.users.iter().find(|u| u.pattern.is_blocking_only()) {
+        return Err(Failure::input(NoSchedule {
+            kind: user.pattern.kind(),
+            user: user.name.clone(),
+        }));
+    }
+    let written = write(&scenario, &args.out)?;
+    print(&format!(
+        "{}: {} packets, {} bytes in {} (repetition 0, seed {})\n",
+        args.out.display(),
+        written.packets,
+        written.bytes,
+        scenario.duration,
+        scenario.seed,
+    ))?;
+    Ok(Outcome::Done)
+}
+
+#[derive(Default)]
+struct Written {
+    packets: u64,
+    bytes: u64,
+}
+
+fn write(scenario: &Scenario, out: &Path) -> Result<Written, Failure> {
+    let file = OutputFile::create(out)?;
+    let failed = |why: WriteError| Failure::from(OutputFile::failed(out, io_error(why)));
+    let names = scenario.users.iter().map(|user| &user.name);
+    let mut trace = TraceWriter::new(file, names).map_err(failed)?;
+    let mut written = Written::default();
+    for packet in scenario.offered(0) {
+        trace.write(&packet).map_err(failed)?;
+        written.packets += 1;
+        written.bytes += packet.size.get();
+    }
+    let file = trace.finish().map_err(|why| OutputFile::failed(out, why))?;
+    file.finish()?;
+    Ok(written)
+}
+
+fn io_error(error: WriteError) -> io::Error {
+    match error {
+        WriteError::Write(source) => source,
+        other => io::Error::other(other),
+    }
+}

@@ -1,0 +1,228 @@
+//! What can only be judged when several parts of the file are known.
+
+use std::ops::Range;
+
+use flow::{ByteSize, Nanos, Policy};
+use toml::Spanned;
+
+use super::file::algorithms::Placed;
+use super::limits;
+use super::offered::largest_packet;
+use super::problem::{Problem, printable};
+use super::{DriverKind, Mode, RateChange, SenderKind, Traces, User, UserLimit};
+
+/// Whether `name` can stand in a CSV cell, a file name and a legend; reports it if not.
+pub(super) fn is_name(
+    name: &str,
+    at: Range<usize>,
+    what: &str,
+    problems: &mut Vec<Problem>,
+) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
+    let good = !name.is_empty()
+        && name.len() <= limits::NAME
+        && !name.starts_with(['.', '-'])
+        && name.chars().all(letter);
+    if !good {
+        problems.push(
+            Problem::new(at, format!("\"{}\" cannot be {what}", printable(name)))
+                .label("not a name")
+                .help(format!(
+                    "1 to {} of the letters A-Z a-z 0-9 . _ - +, not starting with . or -",
+                    limits::NAME
+                )),
+        );
+    }
+    good
+}
+
+/// What does not depend on one part alone.
+pub(super) fn together(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
+    for placed in scenario.algorithms {
+        mode(placed, problems);
+        if placed.algorithm.mode != Mode::Stream && !is_as_coded(&placed.algorithm.policy) {
+            packets_fit(placed, scenario, problems);
+        }
+    }
+    streams_exist(scenario, problems);
+    senders_wait(scenario, problems);
+    connections(scenario, problems);
+}
+
+/// What [`together`] looks at.
+pub(super) struct Parts<'a> {
+    pub(super) drivers: &'a [DriverKind],
+    pub(super) duration: Nanos,
+    pub(super) sender: SenderKind,
+    pub(super) traces: &'a Traces,
+    pub(super) users: &'a [Spanned<User>],
+    pub(super) algorithms: &'a [Placed],
+    pub(super) changes: &'a [Spanned<RateChange>],
+}
+
+fn mode(placed: &Placed, problems: &mut Vec<Problem>) {
+    let algorithm = &placed.algorithm;
+    let modes = algorithm.policy.modes();
+    let allowed = match algorithm.mode {
+        Mode::Police => modes.police,
+        Mode::Shape => modes.shape,
+        Mode::Stream => modes.stream,
+    };
+    if allowed {
+        return;
+    }
+    let kind = algorithm.policy.kind();
+    let at = placed.mode_at.clone().unwrap_or_else(|| placed.at.clone());
+    let help = if modes.police {
+        "it can only police: add `mode = \"police\"` to its `[[algorithm]]` table"
+    } else {
+        "choose another mode for it"
+    };
+    problems.push(
+        Problem::new(at, format!("`{kind}` cannot be applied in this mode"))
+            .label("not in this mode")
+            .help(help),
+    );
+}
+
+/// The seeds' limiters keep their faults, and a burst that no packet fits is one of them.
+const fn is_as_coded(policy: &Policy) -> bool {
+    matches!(
+        policy,
+        Policy::HomeworkPolling { .. }
+            | Policy::HomeworkSleep { .. }
+            | Policy::ShadowsocksClose { .. }
+            | Policy::ShadowsocksDebt { .. }
+            | Policy::Wirefisher { .. }
+    )
+}
+
+/// A packet that is larger than what ever conforms would never pass: report it once.
+fn packets_fit(placed: &Placed, scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
+    let policy = placed.algorithm.policy;
+    for user in scenario.users {
+        let packet = largest_packet(&user.get_ref().pattern, scenario.traces);
+        let (policy, at) = match user.get_ref().limit {
+            UserLimit::Unlimited => continue,
+            UserLimit::Own(own) => (policy.scaled_to(own.rate, own.burst), user.span()),
+            UserLimit::Reference => {
+                let at = placed.size_at.clone().unwrap_or_else(|| placed.at.clone());
+                (smallest(policy, scenario.changes), at)
+            }
+        };
+        if policy.largest() < packet {
+            problems.push(too_small(policy.largest(), packet, user, at));
+            return;
+        }
+    }
+}
+
+/// The policy at the rate at which the least conforms.
+fn smallest(policy: Policy, changes: &[Spanned<RateChange>]) -> Policy {
+    changes
+        .iter()
+        .map(|change| policy.with_rate(change.get_ref().rate))
+        .chain([policy])
+        .min_by_key(Policy::largest)
+        .unwrap_or(policy)
+}
+
+fn too_small(
+    largest: ByteSize,
+    packet: ByteSize,
+    user: &Spanned<User>,
+    at: Range<usize>,
+) -> Problem {
+    let name = &user.get_ref().name;
+    Problem::new(
+        at,
+        format!("the largest packet of `{name}` has {packet}, but at most {largest} ever conform"),
+    )
+    .label(format!("lets at most {largest} through at once"))
+    .help(format!(
+        "make the burst (or the limit of the window) at least {packet}, send smaller packets, or apply it with `mode = \"stream\"`, which passes parts"
+    ))
+}
+
+fn connections(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
+    let all = scenario
+        .users
+        .iter()
+        .map(|user| u64::from(user.get_ref().connections))
+        .fold(0, u64::saturating_add);
+    let real = scenario.drivers.contains(&DriverKind::Proxy);
+    let most = if real {
+        limits::REAL_CONNECTIONS
+    } else {
+        limits::CONNECTIONS
+    };
+    if let (true, Some(first)) = (all > most, scenario.users.first()) {
+        problems.push(
+            Problem::new(first.span(), format!("{all} connections are too many"))
+                .label("users begin here")
+                .help(format!("at most {most} with these drivers")),
+        );
+    }
+    if real && scenario.duration > limits::REAL_DURATION {
+        problems.push(
+            Problem::new(0..0, "the run is too long for real time")
+                .label("`duration`")
+                .help(format!(
+                    "at most {} with the proxy driver",
+                    limits::REAL_DURATION
+                )),
+        );
+    }
+}
+
+/// A sender that never waits by itself must be made to wait, or time stands still.
+fn senders_wait(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
+    let endless = |user: &&Spanned<User>| user.get_ref().pattern.is_blocking_only();
+    for user in scenario.users.iter().filter(endless) {
+        let kind = user.get_ref().pattern.kind();
+        let endless = |help: &str| {
+            Problem::new(
+                user.span(),
+                format!("`{kind}` traffic would never end at one instant"),
+            )
+            .label("nothing makes this sender wait")
+            .help(help)
+        };
+        if scenario.sender != SenderKind::Blocking {
+            problems.push(endless(
+                "write `sender = \"blocking\"` at the top of the file, or give the traffic a rate",
+            ));
+            continue;
+        }
+        let limited = user.get_ref().limit != UserLimit::Unlimited;
+        for placed in scenario.algorithms {
+            let waits = placed.algorithm.mode == Mode::Stream
+                && placed.algorithm.policy != Policy::None
+                && limited;
+            if !waits && scenario.drivers.contains(&DriverKind::Model) {
+                let help = "the model makes a sender wait only in `mode = \"stream\"` and before a limit; give the traffic a rate";
+                problems.push(endless(help).also(placed.at.clone(), "passes all of it at once"));
+                break;
+            }
+        }
+    }
+}
+
+/// A proxy relays streams and nothing else.
+fn streams_exist(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
+    let real = scenario.drivers.contains(&DriverKind::Proxy);
+    let streams = |placed: &Placed| placed.algorithm.mode == Mode::Stream;
+    if let (true, false, Some(first)) = (
+        real,
+        scenario.algorithms.iter().any(streams),
+        scenario.algorithms.first(),
+    ) {
+        problems.push(
+            Problem::new(first.at.clone(), "the proxy driver would run nothing")
+                .label("no algorithm is applied in mode \"stream\"")
+                .help(
+                    "a proxy relays streams: write `mode = \"stream\"`, or `drivers = [\"model\"]`",
+                ),
+        );
+    }
+}

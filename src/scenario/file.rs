@@ -1,0 +1,432 @@
+//! The scenario file: TOML in, a [`Scenario`] or all of its mistakes out.
+//!
+//! Tables are walked by hand over spanned values rather than derived, so that
+//! one reading finds every mistake and each of them points at its characters.
+
+pub(super) mod algorithms;
+mod claims;
+mod spec;
+mod users;
+
+use std::ops::Range;
+use std::path::Path;
+
+use flow::{ByteRate, ByteSize, Nanos, Timestamp};
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::check;
+use super::limits;
+use super::problem::{FileProblems, Problem};
+use super::section::{self, Section};
+use super::{
+    Direction, DriverKind, Mode, RateChange, Reference, Repetitions, Scenario, SenderKind, Traces,
+};
+
+/// What the command line says instead of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Drivers to run.
+    pub drivers: Option<Vec<DriverKind>>,
+    /// Length of a run.
+    pub duration: Option<Nanos>,
+    /// Repetitions of every driver.
+    pub repetitions: Option<u32>,
+    /// The seed.
+    pub seed: Option<u64>,
+}
+
+/// Where the text of a scenario comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// As it is shown in messages.
+    pub shown: &'a str,
+    /// Name of the scenario unless the file has one.
+    pub stem: &'a str,
+    /// The only folder that traces are read from; `None`: no traces.
+    pub folder: Option<&'a Path>,
+}
+
+pub(super) const DRIVERS: [(&str, DriverKind); 2] =
+    [("model", DriverKind::Model), ("proxy", DriverKind::Proxy)];
+pub(super) const MODES: [(&str, Mode); 3] = [
+    ("police", Mode::Police),
+    ("shape", Mode::Shape),
+    ("stream", Mode::Stream),
+];
+pub(super) const SENDERS: [(&str, SenderKind); 2] = [
+    ("open-loop", SenderKind::OpenLoop),
+    ("blocking", SenderKind::Blocking),
+];
+pub(super) const DIRECTIONS: [(&str, Direction); 2] =
+    [("down", Direction::Down), ("up", Direction::Up)];
+
+/// Reads the scenario `text`.
+///
+/// # Errors
+/// Every mistake that can be seen, each with its place and remedy.
+pub fn parse(
+    text: &str,
+    origin: Origin<'_>,
+    overrides: &Overrides,
+) -> Result<Scenario, FileProblems> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut problems: Vec<_> = errors.iter().map(syntax).collect();
+    if problems.is_empty() {
+        let scenario = Reader {
+            origin,
+            overrides,
+            problems: &mut problems,
+        }
+        .scenario(root.get_ref());
+        if let (Some(scenario), true) = (scenario, problems.is_empty()) {
+            return Ok(scenario);
+        }
+    }
+    Err(FileProblems::new(origin.shown, text, problems))
+}
+
+fn syntax(error: &toml::de::Error) -> Problem {
+    Problem::new(
+        error.span().unwrap_or(0..0),
+        format!("not TOML: {}", error.message()),
+    )
+    .help("see https://toml.io for the syntax")
+}
+
+/// The walk over one file.
+struct Reader<'p> {
+    origin: Origin<'p>,
+    overrides: &'p Overrides,
+    problems: &'p mut Vec<Problem>,
+}
+
+/// What the top of the file says about every run.
+struct Head {
+    name: String,
+    question: String,
+    duration: Nanos,
+    seed: u64,
+    drivers: Vec<DriverKind>,
+    mode: Spanned<Mode>,
+    queue: Option<ByteSize>,
+    buffer: ByteSize,
+    sender: SenderKind,
+    direction: Direction,
+    bin: Nanos,
+}
+
+impl Reader<'_> {
+    fn scenario(mut self, root: &DeTable<'_>) -> Option<Scenario> {
+        let mut top = Section::new(root, 0..0, "at the top of the file");
+        let head = self.head(&mut top);
+        let reference = self.reference(&mut top);
+        let repetitions = self.repetitions(&mut top);
+        let mut traces = Traces::default();
+        let users = users::read(&mut top, self.origin.folder, &mut traces, self.problems);
+        let mode = head.as_ref().map(|head| head.mode.clone());
+        let algorithms = algorithms::read(&mut top, reference, mode, self.problems);
+        let changes = self.rate_changes(&mut top, head.as_ref());
+        let known = claims::Known {
+            algorithms: algorithms.as_deref(),
+            users: users.as_deref(),
+        };
+        let claims = claims::read(&mut top, known, self.problems);
+        top.finish(self.problems);
+
+        let (head, users, algorithms, changes) = (head?, users?, algorithms?, changes?);
+        let parts = check::Parts {
+            drivers: &head.drivers,
+            duration: head.duration,
+            sender: head.sender,
+            users: &users,
+            traces: &traces,
+            algorithms: &algorithms,
+            changes: &changes,
+        };
+        check::together(&parts, self.problems);
+        Some(Scenario {
+            name: head.name,
+            question: head.question,
+            duration: head.duration,
+            seed: head.seed,
+            drivers: head.drivers,
+            mode: head.mode.into_inner(),
+            queue: head.queue,
+            buffer: head.buffer,
+            sender: head.sender,
+            direction: head.direction,
+            reference: reference?,
+            repetitions: repetitions?,
+            bin: head.bin,
+            users: users.into_iter().map(Spanned::into_inner).collect(),
+            algorithms: algorithms
+                .into_iter()
+                .map(|placed| placed.algorithm)
+                .collect(),
+            rate_changes: changes.into_iter().map(Spanned::into_inner).collect(),
+            claims: claims?,
+            traces,
+        })
+    }
+
+    fn head(&mut self, top: &mut Section<'_>) -> Option<Head> {
+        let name = self.name(top);
+        let question = match top.get("question") {
+            Some(entry) => entry.string(self.problems).map(str::to_owned),
+            None => Some(String::new()),
+        };
+        let duration = self.duration(top);
+        let seed = match top.get("seed") {
+            Some(entry) => entry.integer(0..=limits::SEED, self.problems),
+            None => Some(limits::DEFAULT_SEED),
+        };
+        let drivers = self.drivers(top);
+        let mode = match top.get("mode") {
+            Some(entry) => entry
+                .word(&MODES, self.problems)
+                .map(|mode| Spanned::new(entry.at(), mode)),
+            None => Some(Spanned::new(0..0, Mode::Shape)),
+        };
+        let sender = match top.get("sender") {
+            Some(entry) => entry.word(&SENDERS, self.problems),
+            None => Some(SenderKind::OpenLoop),
+        };
+        let direction = match top.get("direction") {
+            Some(entry) => entry.word(&DIRECTIONS, self.problems),
+            None => Some(Direction::Down),
+        };
+        let buffer = self.buffer(top);
+        let queue = self.queue(top);
+        let bin = self.bin(top, duration);
+        Some(Head {
+            name: name?,
+            question: question?,
+            duration: duration?,
+            seed: self.overrides.seed.or(seed)?,
+            drivers: drivers?,
+            mode: mode?,
+            queue: queue?,
+            buffer: buffer?,
+            sender: sender?,
+            direction: direction?,
+            bin: bin?,
+        })
+    }
+
+    fn name(&mut self, top: &mut Section<'_>) -> Option<String> {
+        let (name, at) = match top.get("name") {
+            Some(entry) => (entry.string(self.problems)?, entry.at()),
+            None => (self.origin.stem, 0..0),
+        };
+        check::is_name(name, at, "the scenario's name", self.problems).then(|| name.to_owned())
+    }
+
+    fn duration(&mut self, top: &mut Section<'_>) -> Option<Nanos> {
+        let entry = top.require("duration", "\"25 s\"", self.problems);
+        let written = entry.and_then(|entry| {
+            let duration = entry.quantity("25 s", self.problems)?;
+            self.in_range("duration", duration, entry.at(), limits::DURATION)
+        });
+        self.overrides.duration.or(written)
+    }
+
+    fn drivers(&mut self, top: &mut Section<'_>) -> Option<Vec<DriverKind>> {
+        let written = match top.get("drivers") {
+            Some(entry) => {
+                let mut drivers = Vec::new();
+                for node in entry.elements(self.problems)? {
+                    let driver = section::word(node, &DRIVERS, self.problems)?;
+                    if drivers.contains(&driver) {
+                        self.problems.push(
+                            Problem::new(node.span(), "a driver is named twice")
+                                .label("again")
+                                .help(
+                                    "name each driver once; `[repetitions]` says how often it runs",
+                                ),
+                        );
+                    }
+                    drivers.push(driver);
+                }
+                if drivers.is_empty() {
+                    self.problems.push(
+                        Problem::new(entry.at(), "`drivers` is empty")
+                            .label("nothing would run")
+                            .help("write `drivers = [\"model\"]` or `drivers = [\"model\", \"proxy\"]`"),
+                    );
+                }
+                drivers
+            }
+            None => vec![DriverKind::Model],
+        };
+        Some(self.overrides.drivers.clone().unwrap_or(written))
+    }
+
+    fn buffer(&mut self, top: &mut Section<'_>) -> Option<ByteSize> {
+        match top.get("buffer") {
+            Some(entry) => {
+                let buffer = entry.quantity("16 KiB", self.problems)?;
+                self.in_range("buffer", buffer, entry.at(), limits::BUFFER)
+            }
+            None => Some(limits::DEFAULT_BUFFER),
+        }
+    }
+
+    /// `Some(None)` is an unlimited queue.
+    fn queue(&mut self, top: &mut Section<'_>) -> Option<Option<ByteSize>> {
+        let Some(entry) = top.get("queue") else {
+            return Some(None);
+        };
+        if entry.value.get_ref().as_str() == Some("unlimited") {
+            return Some(None);
+        }
+        let queue = entry.quantity("64 KiB", self.problems)?;
+        self.in_range("queue", queue, entry.at(), limits::QUEUE)
+            .map(Some)
+    }
+
+    fn bin(&mut self, top: &mut Section<'_>, duration: Option<Nanos>) -> Option<Nanos> {
+        let Some(entry) = top.get("bin") else {
+            return Some(limits::default_bin(duration?));
+        };
+        let bin: Nanos = entry.quantity("100 ms", self.problems)?;
+        let least = limits::least_bin(duration?);
+        if bin < least {
+            self.problems.push(
+                Problem::new(
+                    entry.at(),
+                    format!("`bin` would make more than {} bins a run", limits::BINS),
+                )
+                .label("too short")
+                .help(format!("at least \"{least}\" for this duration")),
+            );
+            return None;
+        }
+        Some(bin)
+    }
+
+    fn reference(&mut self, top: &mut Section<'_>) -> Option<Reference> {
+        let example = "{ rate = \"5000 B/s\", burst = \"5000 B\" }";
+        let entry = top.require("reference", example, self.problems)?;
+        let mut section = Section::of(entry.value, "in `reference`", self.problems)?;
+        let reference = reference(&mut section, self.problems);
+        section.finish(self.problems);
+        reference
+    }
+
+    fn repetitions(&mut self, top: &mut Section<'_>) -> Option<Repetitions> {
+        let mut written = limits::DEFAULT_REPETITIONS;
+        if let Some(entry) = top.get("repetitions") {
+            let mut section = Section::of(entry.value, "in `repetitions`", self.problems)?;
+            let mut count = |key, default| match section.get(key) {
+                Some(entry) => entry.integer(1..=limits::REPETITIONS, self.problems),
+                None => Some(u64::from(default)),
+            };
+            let (model, proxy) = (count("model", written.model), count("proxy", written.proxy));
+            section.finish(self.problems);
+            written = Repetitions {
+                model: u32::try_from(model?).ok()?,
+                proxy: u32::try_from(proxy?).ok()?,
+            };
+        }
+        Some(match self.overrides.repetitions {
+            Some(n) => Repetitions { model: n, proxy: n },
+            None => written,
+        })
+    }
+
+    fn rate_changes(
+        &mut self,
+        top: &mut Section<'_>,
+        head: Option<&Head>,
+    ) -> Option<Vec<Spanned<RateChange>>> {
+        let Some(entry) = top.get("rate_change") else {
+            return Some(Vec::new());
+        };
+        let mut changes: Vec<Spanned<RateChange>> = Vec::new();
+        let nodes = entry.elements(self.problems)?;
+        if nodes.len() > limits::RATE_CHANGES {
+            let most = limits::RATE_CHANGES;
+            let message = format!("more than {most} changes of rate");
+            self.problems.push(Problem::new(entry.at(), message));
+            return None;
+        }
+        let mut whole = true;
+        for node in nodes {
+            let change = self.rate_change(node, head, changes.last());
+            whole &= change.is_some();
+            changes.extend(change);
+        }
+        whole.then_some(changes)
+    }
+
+    fn rate_change(
+        &mut self,
+        node: section::Node<'_>,
+        head: Option<&Head>,
+        before: Option<&Spanned<RateChange>>,
+    ) -> Option<Spanned<RateChange>> {
+        let mut section = Section::of(node, "in `rate_change`", self.problems)?;
+        let at = section
+            .require("at", "\"10 s\"", self.problems)
+            .and_then(|entry| Some((entry, entry.quantity::<Nanos>("10 s", self.problems)?)));
+        let rate: Option<ByteRate> = section
+            .require("rate", "\"10 kB/s\"", self.problems)
+            .and_then(|entry| entry.quantity("10 kB/s", self.problems));
+        section.finish(self.problems);
+        let (entry, at) = at?;
+        let instant = Timestamp::ZERO + at;
+        if let Some(head) = head.filter(|head| at >= head.duration) {
+            self.problems.push(
+                Problem::new(entry.at(), "the rate changes after the run has ended")
+                    .label("too late")
+                    .help(format!("the run lasts {}", head.duration)),
+            );
+        }
+        if let Some(before) = before.filter(|before| before.get_ref().at >= instant) {
+            self.problems.push(
+                Problem::new(entry.at(), "changes of rate are not in order of time")
+                    .label("not after the one before")
+                    .also(before.span(), "the one before")
+                    .help("sort the `[[rate_change]]` tables by `at`"),
+            );
+        }
+        let change = RateChange {
+            at: instant,
+            rate: rate?,
+        };
+        Some(Spanned::new(entry.at(), change))
+    }
+
+    fn in_range<T: PartialOrd + Copy + std::fmt::Display>(
+        &mut self,
+        what: &str,
+        value: T,
+        at: Range<usize>,
+        (least, most): (T, T),
+    ) -> Option<T> {
+        let inside = least <= value && value <= most;
+        if !inside {
+            self.problems.push(
+                Problem::new(at, format!("`{what}` is out of range"))
+                    .label("out of range")
+                    .help(format!("from {least} to {most}")),
+            );
+        }
+        inside.then_some(value)
+    }
+}
+
+/// `rate` and `burst` of a table that has both.
+fn reference(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Option<Reference> {
+    let rate = section
+        .require("rate", "\"5000 B/s\"", problems)
+        .and_then(|entry| entry.quantity("5000 B/s", problems));
+    let burst = section
+        .require("burst", "\"5000 B\"", problems)
+        .and_then(|entry| entry.quantity("5000 B", problems));
+    Some(Reference {
+        rate: rate?,
+        burst: burst?,
+    })
+}

@@ -1,0 +1,196 @@
+//! `algorithms = ["kind:key=value", …]` and `[[algorithm]]`: what limits.
+
+use std::ops::Range;
+
+use flow::Policy;
+use flow::policy::Defaults;
+use flow::spec::{Fields, SpecError};
+use toml::Spanned;
+
+use super::super::limits;
+use super::super::problem::Problem;
+use super::super::section::{self, Entry, Node, Section};
+use super::super::{Algorithm, Mode, Reference, check};
+use super::MODES;
+use super::spec;
+
+/// An algorithm with the places that later checks point at.
+pub(in super::super) struct Placed {
+    pub(in super::super) algorithm: Algorithm,
+    /// Its kind.
+    pub(in super::super) at: Range<usize>,
+    /// What decided its mode, if anything was written.
+    pub(in super::super) mode_at: Option<Range<usize>>,
+    /// What decided how much it lets through at once, if it was written here.
+    pub(in super::super) size_at: Option<Range<usize>>,
+    /// Its label, or the kind that stands for it.
+    label_at: Range<usize>,
+}
+
+/// What an algorithm inherits; `None` where the file's own mistakes hide it.
+struct Inherited {
+    defaults: Option<Defaults>,
+    mode: Option<Spanned<Mode>>,
+}
+
+impl Inherited {
+    /// The policy of `kind`, or its mistake; what is missing because the
+    /// reference is wrong is no mistake of its own.
+    fn policy(
+        &self,
+        kind: &str,
+        fields: &Fields,
+        wrong: impl FnOnce(&SpecError) -> Problem,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Policy> {
+        let defaults = self.defaults.unwrap_or_default();
+        match Policy::from_fields(kind, fields, &defaults) {
+            Ok(policy) => Some(policy),
+            Err(SpecError::Missing { .. }) if self.defaults.is_none() => None,
+            Err(why) => {
+                problems.push(wrong(&why));
+                None
+            }
+        }
+    }
+}
+
+/// Fields that say how much may pass at once.
+const SIZES: [&str; 4] = ["burst", "limit", "cbs", "mtu"];
+
+/// Reads all algorithms, in the order of the file.
+pub(super) fn read(
+    top: &mut Section<'_>,
+    reference: Option<Reference>,
+    mode: Option<Spanned<Mode>>,
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<Placed>> {
+    let inherited = Inherited {
+        defaults: reference.map(|reference| Defaults {
+            rate: Some(reference.rate),
+            burst: Some(reference.burst),
+        }),
+        mode,
+    };
+    let (short, long) = (top.get("algorithms"), top.get("algorithm"));
+    let Some(first) = short.or(long) else {
+        problems.push(
+            Problem::new(top.at(), "no algorithm is named")
+                .label("nothing would be limited")
+                .help("add `algorithms = [\"token-bucket\"]` or an `[[algorithm]]` table; `kind = \"none\"` limits nothing"),
+        );
+        return None;
+    };
+    let shorts = elements(short, problems)?;
+    let longs = elements(long, problems)?;
+    if shorts.is_empty() && longs.is_empty() {
+        problems.push(
+            Problem::new(first.at(), "the list of algorithms is empty")
+                .label("nothing would be limited")
+                .help("name at least one, such as \"token-bucket\""),
+        );
+        return None;
+    }
+    if shorts.len() + longs.len() > limits::ALGORITHMS {
+        let most = limits::ALGORITHMS;
+        problems.push(Problem::new(
+            first.at(),
+            format!("more than {most} algorithms"),
+        ));
+        return None;
+    }
+    let mut all = Vec::new();
+    for node in shorts {
+        all.push(one_line(node, &inherited, problems));
+    }
+    for node in longs {
+        all.push(table(node, &inherited, problems));
+    }
+    let all = all.into_iter().collect::<Option<Vec<_>>>()?;
+    unique(&all, problems);
+    Some(all)
+}
+
+fn elements<'a>(entry: Option<Entry<'a>>, problems: &mut Vec<Problem>) -> Option<Vec<Node<'a>>> {
+    entry.map_or(Some(Vec::new()), |entry| entry.elements(problems))
+}
+
+/// An element of `algorithms`: a kind, or a kind with parameters as `replay --limiter` takes them.
+fn one_line(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) -> Option<Placed> {
+    let text = section::string(node, problems)?;
+    let wrong = |why: &SpecError| spec::problem(why, node.span(), &[]);
+    let (kind, fields) = flow::spec::parse(text)
+        .map_err(|why| problems.push(wrong(&why)))
+        .ok()?;
+    let policy = inherited.policy(&kind, &fields, wrong, problems)?;
+    Some(Placed {
+        algorithm: Algorithm {
+            label: policy.kind().to_owned(),
+            policy,
+            mode: *inherited.mode.as_ref()?.get_ref(),
+        },
+        at: node.span(),
+        mode_at: None,
+        size_at: None,
+        label_at: node.span(),
+    })
+}
+
+fn table(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) -> Option<Placed> {
+    let mut section = Section::of(node, "in `algorithm`", problems)?;
+    let kind = section
+        .require("kind", "\"token-bucket\"", problems)
+        .and_then(|entry| Some((entry, entry.string(problems)?)));
+    let label = section.get("label");
+    let label_at = label
+        .or(kind.map(|(entry, _)| entry))
+        .map(|entry| entry.at());
+    let label = match label {
+        Some(entry) => entry
+            .string(problems)
+            .filter(|label| check::is_name(label, entry.at(), "an algorithm's label", problems)),
+        None => kind.map(|(_, kind)| kind),
+    };
+    let mode_entry = section.get("mode");
+    let mode = match mode_entry {
+        Some(entry) => entry.word(&MODES, problems),
+        None => inherited.mode.as_ref().map(|mode| *mode.get_ref()),
+    };
+    let (kind_entry, kind) = kind?;
+    let rest = section.rest();
+    let fields = spec::fields(&rest, problems)?;
+    let wrong = |why: &SpecError| spec::problem(why, kind_entry.at(), &rest);
+    let policy = inherited.policy(kind, &fields, wrong, problems);
+    let size_at = rest
+        .iter()
+        .find(|entry| SIZES.contains(&&**entry.key.get_ref()))
+        .map(Entry::at);
+    Some(Placed {
+        algorithm: Algorithm {
+            label: label?.to_owned(),
+            policy: policy?,
+            mode: mode?,
+        },
+        at: kind_entry.at(),
+        mode_at: mode_entry.map(|entry| entry.at()),
+        size_at,
+        label_at: label_at?,
+    })
+}
+
+fn unique(all: &[Placed], problems: &mut Vec<Problem>) {
+    for (i, placed) in all.iter().enumerate() {
+        let label = &placed.algorithm.label;
+        if let Some(first) = all.iter().take(i).find(|p| p.algorithm.label == *label) {
+            problems.push(
+                Problem::new(
+                    placed.label_at.clone(),
+                    format!("two algorithms are labelled \"{label}\""),
+                )
+                .label("again")
+                .also(first.label_at.clone(), "first")
+                .help(format!("give one of them a `label`, such as \"{label}-2\"")),
+            );
+        }
+    }
+}

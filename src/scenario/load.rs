@@ -1,0 +1,88 @@
+//! From a path to a scenario.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+
+use super::problem::FileProblems;
+use super::{Origin, Overrides, Scenario, limits, parse};
+
+/// A scenario file that cannot be run.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum LoadError {
+    /// There is nothing to read.
+    #[error("cannot read the scenario {}", path.display())]
+    #[diagnostic(help("the scenarios of this repository are in scenarios/"))]
+    Read {
+        /// As it was given.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No scenario is that long.
+    #[error("the scenario {} is larger than {} bytes", path.display(), limits::FILE)]
+    #[diagnostic(help("a recorded trace is a file of its own: `pattern = \"trace\"`"))]
+    TooLarge {
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// It is no text.
+    #[error("the scenario {} is not UTF-8", path.display())]
+    #[diagnostic(help("save it as UTF-8 text"))]
+    Encoding {
+        /// As it was given.
+        path: PathBuf,
+        /// Where.
+        source: std::str::Utf8Error,
+    },
+    /// It has mistakes.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Mistakes(FileProblems),
+}
+
+impl Scenario {
+    /// Reads the scenario file `path`; traces are looked for in its folder.
+    ///
+    /// # Errors
+    /// [`LoadError`], with every mistake of the file.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, LoadError> {
+        let bytes = read(path)?;
+        let text = str::from_utf8(&bytes).map_err(|source| LoadError::Encoding {
+            path: path.to_owned(),
+            source,
+        })?;
+        let shown = path.display().to_string();
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy());
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let origin = Origin {
+            shown: &shown,
+            stem: stem.as_deref().unwrap_or_default(),
+            folder: Some(folder),
+        };
+        parse(text, origin, overrides).map_err(LoadError::Mistakes)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let failed = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(limits::FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > limits::FILE {
+        return Err(LoadError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    Ok(bytes)
+}

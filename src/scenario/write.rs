@@ -1,0 +1,142 @@
+//! A resolved scenario as the text of a file that resolves to it again.
+
+use std::fmt::{self, Display, Write as _};
+
+use flow::spec::{self, Fields};
+
+use super::file::{DIRECTIONS, DRIVERS, MODES, SENDERS};
+use super::metric::Unit;
+use super::{Algorithm, Claim, Scenario, User, UserLimit};
+
+impl Scenario {
+    /// The text of a scenario file that resolves to exactly this scenario.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_toml(&mut text);
+        text
+    }
+
+    fn write_toml(&self, out: &mut String) -> fmt::Result {
+        self.write_head(out)?;
+        for user in &self.users {
+            write_user(out, user)?;
+        }
+        for algorithm in &self.algorithms {
+            write_algorithm(out, algorithm)?;
+        }
+        for change in &self.rate_changes {
+            let at = change.at.since(flow::Timestamp::ZERO);
+            writeln!(out, "\n[[rate_change]]")?;
+            pair(out, "at", at)?;
+            pair(out, "rate", change.rate)?;
+        }
+        for claim in &self.claims {
+            write_claim(out, claim)?;
+        }
+        Ok(())
+    }
+
+    fn write_head(&self, out: &mut String) -> fmt::Result {
+        pair(out, "name", &self.name)?;
+        pair(out, "question", &self.question)?;
+        pair(out, "duration", self.duration)?;
+        writeln!(out, "seed = {}", self.seed)?;
+        let drivers = self.drivers.iter().map(|d| quoted(word(&DRIVERS, *d)));
+        writeln!(
+            out,
+            "drivers = [{}]",
+            drivers.collect::<Vec<_>>().join(", ")
+        )?;
+        pair(out, "mode", word(&MODES, self.mode))?;
+        pair(out, "sender", word(&SENDERS, self.sender))?;
+        pair(out, "direction", word(&DIRECTIONS, self.direction))?;
+        pair(out, "buffer", self.buffer)?;
+        match self.queue {
+            Some(queue) => pair(out, "queue", queue)?,
+            None => pair(out, "queue", "unlimited")?,
+        }
+        pair(out, "bin", self.bin)?;
+        writeln!(out, "\n[reference]")?;
+        pair(out, "rate", self.reference.rate)?;
+        pair(out, "burst", self.reference.burst)?;
+        writeln!(out, "\n[repetitions]")?;
+        writeln!(out, "model = {}", self.repetitions.model)?;
+        writeln!(out, "proxy = {}", self.repetitions.proxy)
+    }
+}
+
+fn write_user(out: &mut String, user: &User) -> fmt::Result {
+    writeln!(out, "\n[[user]]")?;
+    pair(out, "name", &user.name)?;
+    writeln!(out, "connections = {}", user.connections)?;
+    pair(out, "start", user.start.since(flow::Timestamp::ZERO))?;
+    match user.limit {
+        UserLimit::Reference => pair(out, "limit", "reference")?,
+        UserLimit::Unlimited => pair(out, "limit", "none")?,
+        UserLimit::Own(own) => {
+            let (rate, burst) = (own.rate, own.burst);
+            writeln!(out, "limit = {{ rate = \"{rate}\", burst = \"{burst}\" }}")?;
+        }
+    }
+    let (pattern, fields) = taken_apart(&user.pattern);
+    let rest: String = fields
+        .iter()
+        .map(|(key, value)| format!(", {key} = {}", quoted(value)))
+        .collect();
+    writeln!(out, "traffic = {{ pattern = {}{rest} }}", quoted(&pattern))
+}
+
+fn write_algorithm(out: &mut String, algorithm: &Algorithm) -> fmt::Result {
+    let (kind, fields) = taken_apart(&algorithm.policy);
+    writeln!(out, "\n[[algorithm]]")?;
+    pair(out, "kind", kind)?;
+    pair(out, "label", &algorithm.label)?;
+    pair(out, "mode", word(&MODES, algorithm.mode))?;
+    fields
+        .iter()
+        .try_for_each(|(key, value)| pair(out, key, value))
+}
+
+fn write_claim(out: &mut String, claim: &Claim) -> fmt::Result {
+    writeln!(out, "\n[[expect]]")?;
+    pair(out, "metric", &claim.metric)?;
+    if let Some(driver) = claim.driver {
+        pair(out, "driver", word(&DRIVERS, driver))?;
+    }
+    for (key, name) in [("algorithm", &claim.algorithm), ("user", &claim.user)] {
+        if let Some(name) = name {
+            pair(out, key, name)?;
+        }
+    }
+    let unit = Unit::of(&claim.metric);
+    for (key, bound) in [("at_least", claim.at_least), ("at_most", claim.at_most)] {
+        match bound {
+            Some(bound) if unit == Unit::None => writeln!(out, "{key} = {}", unit.write(bound))?,
+            Some(bound) => pair(out, key, unit.write(bound))?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// `kind:key=value` in its parts.
+fn taken_apart(specification: &impl Display) -> (String, Fields) {
+    let text = specification.to_string();
+    spec::parse(&text).unwrap_or((text, Fields::new()))
+}
+
+fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    let found = words.iter().find(|(_, known)| *known == value);
+    found.map_or("", |(word, _)| word)
+}
+
+fn pair(out: &mut String, key: &str, value: impl Display) -> fmt::Result {
+    writeln!(out, "{key} = {}", quoted(&value.to_string()))
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
