@@ -11,16 +11,25 @@ extern crate alloc;
 extern crate std;
 
 pub mod as_coded;
+pub mod color_marker;
+pub mod ewma;
+pub mod fixed_window;
+pub mod gcra;
+pub mod leaky_bucket;
 pub mod limiter;
+mod meter;
 pub mod monitor;
 pub mod policy;
 pub mod share;
+pub mod sliding_window;
 pub mod spec;
 pub mod stream;
 pub mod time;
+pub mod token_bucket;
 pub mod units;
+mod wide;
 
 pub use limiter::Limiter;
-pub use policy::Policy;
+pub use policy::{AnyLimiter, Policy};
 pub use time::{Nanos, Timestamp};
 pub use units::{ByteRate, ByteSize};

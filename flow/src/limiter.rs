@@ -44,3 +44,27 @@ pub trait Limiter {
     /// the old rate is kept. Limits of windows scale with the rate.
     fn set_rate(&mut self, now: Timestamp, rate: ByteRate);
 }
+
+/// `none`: everything conforms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unlimited;
+
+impl Limiter for Unlimited {
+    fn conforms(&self, _now: Timestamp, _size: ByteSize) -> bool {
+        true
+    }
+
+    fn earliest(&self, now: Timestamp, _size: ByteSize) -> Option<Timestamp> {
+        Some(now)
+    }
+
+    fn available(&self, _now: Timestamp) -> ByteSize {
+        ByteSize::MAX
+    }
+
+    fn commit(&mut self, _now: Timestamp, _size: ByteSize) {}
+
+    fn refund(&mut self, _now: Timestamp, _size: ByteSize) {}
+
+    fn set_rate(&mut self, _now: Timestamp, _rate: ByteRate) {}
+}

@@ -4,14 +4,18 @@
 //! decides about packets is built from it.
 
 use crate::as_coded::{HomeworkPolling, HomeworkSleep, Wirefisher};
+use crate::ewma::Ewma;
 use crate::time::NANOS_PER_SEC;
+pub use crate::token_bucket::Oversize;
 use crate::units::Weight;
 use crate::{ByteRate, ByteSize, Nanos, Timestamp};
 
 mod bound;
+mod build;
 mod text;
 
 pub use bound::Bound;
+pub use build::{AnyLimiter, Visitor};
 pub use text::Defaults;
 
 /// One flow-control algorithm with its parameters (SPEC, "Algorithms").
@@ -155,16 +159,6 @@ pub enum Policy {
         /// Cut to whole seconds; a quarter of what the rate yields in it is the depth.
         time_scale: Nanos,
     },
-}
-
-/// What a token bucket does with a packet larger than its depth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Oversize {
-    /// It never conforms.
-    #[default]
-    Drop,
-    /// It conforms when the bucket is full and leaves it in debt.
-    Debt,
 }
 
 /// The ways in which it makes sense to apply an algorithm.
@@ -398,7 +392,7 @@ impl Policy {
                 rate,
                 interval,
                 alpha,
-            } => first_interval(rate, interval, alpha),
+            } => Ewma::new(rate, interval, alpha).from_rest(),
             Self::EwmaContinuous {
                 rate,
                 time_constant,
@@ -444,14 +438,6 @@ pub(crate) fn window_rate(limit: ByteSize, window: Nanos) -> ByteRate {
 /// `rate x window` in whole bytes, at least one.
 pub(crate) fn window_limit(rate: ByteRate, window: Nanos) -> ByteSize {
     ByteSize::new(scaled(rate.get(), window.get(), NANOS_PER_SEC).max(1))
-}
-
-/// `rate x interval / alpha` in whole bytes: what an average at rest lets
-/// through in one interval.
-fn first_interval(rate: ByteRate, interval: Nanos, alpha: Weight) -> ByteSize {
-    let bytes = u128::from(rate.get()) * u128::from(interval.get()) / u128::from(NANOS_PER_SEC);
-    let whole = bytes * u128::from(alpha.denominator()) / u128::from(alpha.numerator());
-    ByteSize::new(u64::try_from(whole).unwrap_or(u64::MAX))
 }
 
 /// `value x to / from`, rounded down, saturating; `from` = 0 leaves `value`.
