@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod command;
+pub mod metrics;
 pub mod output;
 pub mod record;
 pub mod results;

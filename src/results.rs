@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// Rows of a whole run with several users add up bytes and rates, merge delays,
 /// and take the worst user for overshoot, windows and settling.
 #[expect(
+    missing_docs,
+    reason = "a column whose name and unit say it all has no more to say"
+)]
+#[expect(
     non_snake_case,
     reason = "field names are the column names, and B/s is written Bps there"
 )]
@@ -79,6 +83,8 @@ pub struct Row {
     pub steady_Bps: Option<f64>,
     /// `steady_Bps` against the reference rate: (x - r) / r.
     pub steady_error: Option<f64>,
+    /// The last value in the integer arithmetic of RFC 3550, A.8.
+    pub jitter_rfc3550_integer_ns: Option<u64>,
     /// Largest smoothed value, and mean of it, beside the last one above.
     pub jitter_rfc3550_mean_us: Option<f64>,
     pub jitter_rfc3550_max_us: Option<f64>,
@@ -127,6 +133,10 @@ pub struct Row {
 
 /// A row of `timeseries.csv`: one bin of one run, over all users.
 #[expect(
+    missing_docs,
+    reason = "a column whose name and unit say it all has no more to say"
+)]
+#[expect(
     non_snake_case,
     reason = "field names are the column names, and B/s is written Bps there"
 )]
@@ -150,11 +160,15 @@ pub struct SeriesRow {
 /// file's documentation in REPORTS.md states.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CurveRow {
+    /// Which driver ran.
     pub driver: String,
+    /// Label of the algorithm.
     pub algorithm: String,
     /// Which line: for example `delivered`, `envelope`, `ccdf`, `gap`.
     pub curve: String,
+    /// Along.
     pub x: f64,
+    /// Up.
     pub y: f64,
 }
 

@@ -1,0 +1,272 @@
+//! By how much an algorithm broke its own promise (SPEC, "Bounds").
+
+use flow::policy::Bound;
+use flow::{ByteRate, ByteSize, Nanos, Policy, Timestamp};
+
+use super::level::Level;
+use super::schedule::{Schedule, nanobytes};
+use super::sliding::Sums;
+
+/// Holds a policy's output to its bound. After a change of rate the bound is
+/// that of the policy with the new rate, and a window that began before it may
+/// hold what either allowed.
+#[derive(Clone, Debug)]
+pub(crate) struct Promise {
+    checks: Vec<Check>,
+    largest: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Check {
+    Affine(Affine),
+    Window(Box<Window>),
+}
+
+/// A\[s, t\] <= burst + rate (t - s).
+#[derive(Clone, Debug)]
+struct Affine {
+    level: Level,
+    burst: u64,
+    /// Whether a packet larger than `burst` may stand for it.
+    or_packet: bool,
+}
+
+/// At most a limit in every half-open window.
+#[derive(Clone, Debug)]
+struct Window {
+    sums: Sums<1>,
+    /// From when on how much, in order of time; limits of windows that straddle
+    /// a change are the larger of both.
+    limits: Vec<(u64, u64)>,
+    width: u64,
+    excess: u64,
+}
+
+impl Promise {
+    /// What `policy` promises if its rate changes as `changes` say; `None` if it
+    /// promises nothing.
+    pub(crate) fn new(policy: Policy, changes: &[(Timestamp, ByteRate)]) -> Option<Self> {
+        let later = |&(at, rate): &(Timestamp, ByteRate)| (at, policy.with_rate(rate).bound());
+        let later: Vec<_> = changes.iter().map(later).collect();
+        let checks = match policy.bound() {
+            Bound::None => return None,
+            Bound::Affine { rate, burst } => vec![affine((rate, burst), &later, first, false)],
+            Bound::AffineOrPacket { rate, burst } => {
+                vec![affine((rate, burst), &later, first, true)]
+            }
+            Bound::Dual {
+                rate,
+                burst,
+                peak_rate,
+                mtu,
+            } => vec![
+                affine((rate, burst), &later, first, false),
+                affine((peak_rate, mtu), &later, second, false),
+            ],
+            Bound::Aligned { limit, window } => vec![windowed(limit, &later, window, 2)],
+            Bound::Sliding { limit, window } => vec![windowed(limit, &later, window, 1)],
+        };
+        Some(Self { checks, largest: 0 })
+    }
+
+    /// `bytes` left at `at`.
+    #[inline]
+    pub(crate) fn add(&mut self, at: u64, bytes: u64) {
+        self.largest = self.largest.max(bytes);
+        for check in &mut self.checks {
+            match check {
+                Check::Affine(affine) => affine.level.add(at, bytes),
+                Check::Window(window) => window.add(at, bytes),
+            }
+        }
+    }
+
+    /// The most by which the promise was exceeded, in billionths of a byte; 0 if it held.
+    pub(crate) fn excess(&self) -> u128 {
+        let excess = |check: &Check| match check {
+            Check::Affine(affine) => affine.excess(self.largest),
+            Check::Window(window) => nanobytes(window.excess),
+        };
+        self.checks.iter().map(excess).max().unwrap_or(0)
+    }
+}
+
+impl Affine {
+    fn excess(&self, largest: u64) -> u128 {
+        let burst = if self.or_packet {
+            self.burst.max(largest)
+        } else {
+            self.burst
+        };
+        let peak = self.level.peak().map_or(0, |(peak, _)| peak);
+        peak.saturating_sub(nanobytes(burst))
+    }
+}
+
+impl Window {
+    #[inline]
+    fn add(&mut self, at: u64, bytes: u64) {
+        self.sums.add(at, bytes);
+        let within = self.sums.ending_now(0);
+        if within > self.limits[0].1 || self.limits.len() > 1 {
+            self.excess = self.excess.max(within.saturating_sub(self.limit_at(at)));
+        }
+    }
+
+    /// The largest limit in force within the window that ends at `at`.
+    #[cold]
+    fn limit_at(&self, at: u64) -> u64 {
+        let start = at.saturating_sub(self.width);
+        let ends = self.limits.iter().skip(1).map(|&(start, _)| start);
+        self.limits
+            .iter()
+            .zip(ends.chain([u64::MAX]))
+            .filter(|&(&(from, _), until)| from <= at && until > start)
+            .map(|(&(_, limit), _)| limit)
+            .max()
+            .unwrap_or(u64::MAX)
+    }
+}
+
+type Pair = (ByteRate, ByteSize);
+
+/// The check of one affine part that `part` picks of the `later` bounds; after
+/// a change the larger burst holds.
+fn affine(
+    (rate, burst): Pair,
+    later: &[(Timestamp, Bound)],
+    part: fn(&Bound) -> Option<Pair>,
+    or_packet: bool,
+) -> Check {
+    let later: Vec<_> = later
+        .iter()
+        .filter_map(|(at, bound)| Some((*at, part(bound)?)))
+        .collect();
+    let changes: Vec<_> = later.iter().map(|&(at, (rate, _))| (at, rate)).collect();
+    let burst = later
+        .iter()
+        .fold(burst, |most, &(_, (_, burst))| most.max(burst));
+    Check::Affine(Affine {
+        level: Level::new(Schedule::new(rate, &changes)),
+        burst: burst.get(),
+        or_packet,
+    })
+}
+
+fn first(bound: &Bound) -> Option<Pair> {
+    match *bound {
+        Bound::Affine { rate, burst }
+        | Bound::AffineOrPacket { rate, burst }
+        | Bound::Dual { rate, burst, .. } => Some((rate, burst)),
+        Bound::None | Bound::Aligned { .. } | Bound::Sliding { .. } => None,
+    }
+}
+
+fn second(bound: &Bound) -> Option<Pair> {
+    match *bound {
+        Bound::Dual { peak_rate, mtu, .. } => Some((peak_rate, mtu)),
+        _ => None,
+    }
+}
+
+/// The check of `times` the limit in any window of length `window`.
+fn windowed(limit: ByteSize, later: &[(Timestamp, Bound)], window: Nanos, times: u64) -> Check {
+    let mut limits = vec![(0, limit.get().saturating_mul(times))];
+    limits.extend(later.iter().filter_map(|(at, bound)| match *bound {
+        Bound::Aligned { limit, .. } | Bound::Sliding { limit, .. } => {
+            Some((at.as_nanos(), limit.get().saturating_mul(times)))
+        }
+        _ => None,
+    }));
+    let width = window.get().max(1);
+    Check::Window(Box::new(Window {
+        sums: Sums::new([width]),
+        limits,
+        width,
+        excess: 0,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn excess(policy: &str, changes: &[(u64, u64)], packets: &[(u64, u64)]) -> Option<u128> {
+        let change = |&(at, rate)| (Timestamp::from_nanos(at), ByteRate::new(rate).unwrap());
+        let changes: Vec<_> = changes.iter().map(change).collect();
+        let mut promise = Promise::new(policy.parse().unwrap(), &changes)?;
+        packets
+            .iter()
+            .for_each(|&(at, bytes)| promise.add(at, bytes));
+        Some(promise.excess())
+    }
+
+    #[test]
+    fn who_promises_nothing_breaks_nothing() {
+        assert_eq!(excess("none", &[], &[(0, 1 << 40)]), None);
+    }
+
+    #[test]
+    fn a_nanosecond_too_early_is_seen() {
+        let policy = "token-bucket:rate=1000B/s,burst=1000B";
+        assert_eq!(excess(policy, &[], &[(0, 1000), (MS, 1)]), Some(0));
+        assert_eq!(excess(policy, &[], &[(0, 1000), (MS - 1, 1)]), Some(1_000));
+        // From 2 ms on a nanosecond earns half.
+        let changes = [(2 * MS, 500)];
+        assert_eq!(
+            excess(policy, &changes, &[(2 * MS, 1000), (4 * MS, 1)]),
+            Some(0)
+        );
+        assert_eq!(
+            excess(policy, &changes, &[(2 * MS, 1000), (4 * MS - 1, 1)]),
+            Some(500)
+        );
+    }
+
+    #[test]
+    fn a_leaky_bucket_is_one_packet_deep() {
+        let policy = "leaky-bucket:rate=1000B/s";
+        assert_eq!(excess(policy, &[], &[(0, 10), (10 * MS, 7)]), Some(0));
+        assert_eq!(excess(policy, &[], &[(0, 10), (0, 7)]), Some(7_000_000_000));
+    }
+
+    #[test]
+    fn both_buckets_count() {
+        let policy = "dual-token-bucket:rate=1000B/s,burst=3000B,peak_rate=2000B/s,mtu=1500B";
+        assert_eq!(excess(policy, &[], &[(0, 1500)]), Some(0));
+        assert_eq!(excess(policy, &[], &[(0, 1501)]), Some(1_000_000_000));
+        let long = [(0, 1500), (750 * MS, 1500), (1500 * MS, 1501)];
+        assert_eq!(excess(policy, &[], &long), Some(1_000_000_000));
+    }
+
+    #[test]
+    fn a_window_may_hold_its_limit_or_two_of_them() {
+        let late = [(0, 1), (999 * MS, 999), (1000 * MS, 1000)];
+        let policy = "fixed-window:limit=1000B,window=1s";
+        assert_eq!(excess(policy, &[], &late), Some(0));
+        assert_eq!(excess(policy, &[], &[(0, 2001)]), Some(1_000_000_000));
+        let policy = "sliding-window-log:limit=1000B,window=1s";
+        assert_eq!(excess(policy, &[], &late), Some(999_000_000_000));
+        assert_eq!(
+            excess(policy, &[], &[(0, 1000), (1000 * MS, 1000)]),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn a_window_across_a_change_may_hold_the_larger_limit() {
+        let policy = "sliding-window-log:limit=1000B,window=1s";
+        let halved = [(5000 * MS, 500)];
+        assert_eq!(
+            excess(policy, &halved, &[(4500 * MS, 900), (5499 * MS, 100)]),
+            Some(0)
+        );
+        assert_eq!(
+            excess(policy, &halved, &[(6000 * MS, 501)]),
+            Some(1_000_000_000)
+        );
+        assert_eq!(excess(policy, &halved, &[(5999 * MS, 501)]), Some(0));
+    }
+}

@@ -1,0 +1,145 @@
+//! What a run is judged against.
+
+use flow::{ByteRate, Nanos, Policy, Timestamp};
+
+use crate::scenario::{
+    Algorithm, DriverKind, RateChange, Reference, Scenario, SenderKind, UserLimit,
+};
+
+pub use super::settling::Step;
+
+/// The shape of a run, fixed before it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSpec {
+    /// Length of the run; `None`: until the last event, as in a replay.
+    pub duration: Option<Nanos>,
+    /// Width of a bin of the time series.
+    pub bin: Nanos,
+    /// Whether senders wait for room, so that what they offer is not what they
+    /// would like to send.
+    pub waits: bool,
+    /// Two packets are of one train iff no more than this lies between them:
+    /// zero in virtual time, [`real_train_gap`] in real time.
+    pub train_gap: Nanos,
+    /// Who sends, by index.
+    pub users: Vec<UserSpec>,
+}
+
+/// One user of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserSpec {
+    /// Its name in `users.csv`.
+    pub name: String,
+    /// How many connections it has, at least one.
+    pub connections: u32,
+    /// The rate and burst it is judged against; `None`: unlimited.
+    pub reference: Option<Reference>,
+    /// What limits it, for the bound that it promises; `None`: nothing is promised.
+    pub policy: Option<Policy>,
+    /// Changes of the rate of both, in order of time.
+    pub rate_changes: Vec<RateChange>,
+    /// Steps of its load, in order of time.
+    pub load_steps: Vec<Step>,
+    /// Bytes of limiter state that it costs.
+    pub state_bytes: Option<u64>,
+}
+
+/// The names of a run in every file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunLabel {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// `model` or `proxy`.
+    pub driver: String,
+    /// Label of the algorithm.
+    pub algorithm: String,
+    /// From 0.
+    pub repetition: u32,
+    /// The seed that the run's streams were derived from.
+    pub seed: u64,
+    /// `police`, `shape` or `stream`.
+    pub mode: String,
+    /// The policy in the text form that `replay --limiter` takes.
+    pub limiter: String,
+    /// CPU seconds of the limiter's process, for real drivers.
+    pub cpu_seconds: Option<f64>,
+}
+
+impl RunSpec {
+    /// How `scenario` judges a run of `algorithm` under `driver`.
+    #[must_use]
+    pub fn new(scenario: &Scenario, algorithm: &Algorithm, driver: DriverKind) -> Self {
+        let train_gap = match driver {
+            DriverKind::Model => Nanos::ZERO,
+            DriverKind::Proxy => real_train_gap(scenario.reference.rate),
+        };
+        let user = |user: &crate::scenario::User| UserSpec {
+            name: user.name.clone(),
+            connections: user.connections,
+            reference: match user.limit {
+                UserLimit::Reference => Some(scenario.reference),
+                UserLimit::Own(reference) => Some(reference),
+                UserLimit::Unlimited => None,
+            },
+            policy: match user.limit {
+                UserLimit::Reference => Some(algorithm.policy),
+                UserLimit::Own(own) => Some(algorithm.policy.scaled_to(own.rate, own.burst)),
+                UserLimit::Unlimited => None,
+            },
+            rate_changes: match user.limit {
+                UserLimit::Reference => scenario.rate_changes.clone(),
+                UserLimit::Own(_) | UserLimit::Unlimited => Vec::new(),
+            },
+            load_steps: Vec::new(),
+            state_bytes: None,
+        };
+        Self {
+            duration: Some(scenario.duration),
+            bin: scenario.bin,
+            waits: scenario.sender == SenderKind::Blocking,
+            train_gap,
+            users: scenario.users.iter().map(user).collect(),
+        }
+    }
+}
+
+impl UserSpec {
+    /// Changes of rate as instants and rates.
+    pub(crate) fn changes(&self) -> Vec<(Timestamp, ByteRate)> {
+        let pair = |change: &RateChange| (change.at, change.rate);
+        self.rate_changes.iter().map(pair).collect()
+    }
+
+    /// Everything that the output has to follow, in order of time.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        let rate = |change: &RateChange| Step {
+            at: change.at,
+            rate: None,
+        };
+        let mut steps: Vec<Step> = self.rate_changes.iter().map(rate).collect();
+        steps.extend(&self.load_steps);
+        steps.sort_by_key(|step| step.at);
+        steps
+    }
+}
+
+/// The widest gap within a train in real time: 1.5 times what 1500 bytes take
+/// on a line ten times as fast as the limit, and at most a millisecond, so that
+/// a paced flow is not one train and a reader's wake-up does not cut one.
+#[must_use]
+pub fn real_train_gap(rate: ByteRate) -> Nanos {
+    let nanos = 1_500 * 150_000_000 / rate.get();
+    Nanos::new(nanos.min(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trains_are_closer_than_the_pace() {
+        let gap = |rate| real_train_gap(ByteRate::new(rate).unwrap()).get();
+        assert_eq!(gap(5_000), 1_000_000);
+        assert_eq!(gap(100_000_000), 2_250);
+    }
+}

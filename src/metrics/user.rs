@@ -1,0 +1,206 @@
+//! All metrics of one user, fed packet by packet.
+
+use flow::Nanos;
+
+use crate::record::DropReason;
+
+use super::bound::Promise;
+use super::conservation::{Conservation, ConservationFigures, IdealVolume};
+use super::delay::{Gaps, Spread};
+use super::fairness::Connections;
+use super::figures::{LimitFigures, Pooled, UserFigures};
+use super::histogram::Histogram;
+use super::jitter::Jitter;
+use super::level::Level;
+use super::loss::{Count, Losses};
+use super::schedule::Schedule;
+use super::second::Seconds;
+use super::settling::Settling;
+use super::spec::UserSpec;
+use super::steady::Steady;
+use super::train::Trains;
+use super::window::Windows;
+
+/// One user's accumulators.
+#[derive(Clone, Debug)]
+pub(crate) struct UserMetrics {
+    name: String,
+    state_bytes: Option<u64>,
+    offered: Count,
+    delivered_bytes: u64,
+    delivered_packets: u64,
+    losses: Losses,
+    connections: Connections,
+    sent: Trains,
+    received: Trains,
+    seconds: Seconds,
+    gaps: Gaps,
+    delays: Spread,
+    jitter: Jitter,
+    sender_late: Histogram,
+    promise: Option<Promise>,
+    limit: Option<Limit>,
+}
+
+/// What only a user with a reference (r, b) has.
+#[derive(Clone, Debug)]
+struct Limit {
+    schedule: Schedule,
+    burst: u64,
+    level: Level,
+    windows: Windows,
+    volume: IdealVolume,
+    conservation: Conservation,
+    steady: Steady,
+    settling: Settling,
+}
+
+impl UserMetrics {
+    pub(crate) fn new(spec: &UserSpec, train_gap: Nanos) -> Self {
+        let connections = usize::try_from(spec.connections.max(1)).unwrap_or(usize::MAX);
+        let limit = Limit::new(spec);
+        let schedule = limit.as_ref().map(|limit| &limit.schedule);
+        Self {
+            name: spec.name.clone(),
+            state_bytes: spec.state_bytes,
+            offered: Count::default(),
+            delivered_bytes: 0,
+            delivered_packets: 0,
+            losses: Losses::default(),
+            connections: Connections::new(connections, schedule),
+            sent: Trains::new(train_gap.get()),
+            received: Trains::new(train_gap.get()),
+            seconds: Seconds::new(),
+            gaps: Gaps::default(),
+            delays: Spread::default(),
+            jitter: Jitter::new(connections),
+            sender_late: Histogram::new(),
+            promise: spec
+                .policy
+                .and_then(|policy| Promise::new(policy, &spec.changes())),
+            limit,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn offered(&mut self, at: u64, bytes: u64, connection: usize) {
+        self.offered.add(bytes);
+        self.connections.offer(connection, bytes);
+        self.sent.add(at, bytes);
+        if let Some(limit) = &mut self.limit {
+            limit.volume.offer(at, bytes);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn delivered(&mut self, at: u64, bytes: u64, connection: usize) {
+        self.delivered_bytes += bytes;
+        self.connections.deliver(at, connection, bytes);
+        self.received.add(at, bytes);
+        self.seconds.add(at, bytes);
+        self.gaps.add(at);
+        if let Some(promise) = &mut self.promise {
+            promise.add(at, bytes);
+        }
+        if let Some(limit) = &mut self.limit {
+            limit.level.add(at, bytes);
+            limit.windows.add(at, bytes);
+            limit.steady.add(at, bytes);
+            limit.settling.add(at, bytes, &limit.schedule);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn completed(&mut self, arrival: u64, departure: u64, size: u64, connection: usize) {
+        self.delivered_packets += 1;
+        let transit = departure.saturating_sub(arrival);
+        self.delays.record(transit);
+        self.jitter.add(connection, transit);
+        if let Some(limit) = &mut self.limit {
+            limit.conservation.add(arrival, departure, size);
+        }
+    }
+
+    /// A packet passed, whether or not it left before the end.
+    #[inline]
+    pub(crate) fn passed(&mut self) {
+        self.losses.passed();
+    }
+
+    #[inline]
+    pub(crate) fn dropped(&mut self, bytes: u64, why: DropReason) {
+        self.losses.add(bytes, why);
+    }
+
+    pub(crate) fn sender_late(&mut self, late: u64) {
+        self.sender_late.record(late);
+    }
+
+    /// What was found in a run that ended at `end`.
+    pub(crate) fn figures(mut self, end: u64, waits: bool) -> UserFigures {
+        self.seconds.close_until(end);
+        let (limit, conservation) = match self.limit {
+            Some(limit) => {
+                let (figures, conservation) = limit.figures(end, self.offered.bytes);
+                (Some(figures), conservation)
+            }
+            None => (None, ConservationFigures::default()),
+        };
+        UserFigures {
+            name: self.name,
+            state_bytes: self.state_bytes,
+            jain: self.connections.index(waits),
+            jain_least: self.connections.least_in_a_second(end),
+            seconds: self.seconds.extent(),
+            broken: self.promise.map(|promise| promise.excess()),
+            limit,
+            pooled: Pooled {
+                offered: self.offered,
+                delivered: Count {
+                    packets: self.delivered_packets,
+                    bytes: self.delivered_bytes,
+                },
+                losses: self.losses,
+                sent: self.sent.figures(),
+                received: self.received.figures(),
+                pdv: self.delays.variation(),
+                delays: self.delays,
+                gaps: self.gaps.spread,
+                jitter: self.jitter.figures(),
+                conservation,
+                sender_late: self.sender_late,
+            },
+        }
+    }
+}
+
+impl Limit {
+    fn new(spec: &UserSpec) -> Option<Self> {
+        let reference = spec.reference?;
+        let burst = reference.burst.get();
+        let schedule = Schedule::new(reference.rate, &spec.changes());
+        Some(Self {
+            burst,
+            level: Level::new(schedule.clone()),
+            windows: Windows::new(schedule.clone()),
+            volume: IdealVolume::new(schedule.clone()),
+            conservation: Conservation::new(schedule.clone(), burst),
+            steady: Steady::new(burst),
+            settling: Settling::new(spec.steps()),
+            schedule,
+        })
+    }
+
+    fn figures(self, end: u64, offered: u64) -> (LimitFigures, ConservationFigures) {
+        let figures = LimitFigures {
+            peak: self.level.peak(),
+            windows: self.windows.worst(),
+            ideal_bytes: self.volume.passed_by(end, offered, self.burst),
+            steady: self.steady.rate_and_error(&self.schedule),
+            settled: self.settling.found(end, &self.schedule),
+            schedule: self.schedule,
+            burst: self.burst,
+        };
+        (figures, self.conservation.figures())
+    }
+}
