@@ -1,4 +1,8 @@
 //! Time per generated packet: `cargo bench -p weirgate-traffic`.
+#![expect(
+    clippy::expect_used,
+    reason = "the patterns stand above, and none ends"
+)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flow::Timestamp;

@@ -231,3 +231,38 @@ impl Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For each multiplier: mean interval in us, P(it is 0), MB/s with microsecond
+    /// sleeps, MB/s with millisecond sleeps (but where it never sleeps).
+    const EXACT: [(Multiplier, f64, f64, f64, f64); 5] = [
+        (Multiplier::Ten, 122.3, 3.0 / 10.0, 95.712, f64::INFINITY),
+        (Multiplier::Five, 245.117, 2.0 / 15.0, 47.755, 105.35),
+        (Multiplier::Two, 613.567, 1.0 / 30.0, 19.078, 26.34),
+        (Multiplier::One, 1227.65, 0.0, 9.535, 11.71),
+        (Multiplier::Half, 2455.3, 0.0, 4.767, 5.29),
+    ];
+
+    #[test]
+    fn every_multiplier_has_its_exact_figures() {
+        for (multiplier, interval, zero, micros, millis) in EXACT {
+            let mean = INTERVALS.mean_of(|us| multiplier.divide(us));
+            assert!((mean - interval).abs() < 5e-4, "{multiplier:?}: {mean} us");
+            let share = INTERVALS.mean_of(|us| u64::from(multiplier.divide(us) == 0));
+            assert!((share - zero).abs() < 1e-12, "{multiplier:?}: {share}");
+            let rate = rate_with(multiplier, SleepGrain::Micros, None) / 1e6;
+            assert!(
+                (rate - micros).abs() < 5.1e-4,
+                "{multiplier:?}: {rate} MB/s"
+            );
+            let rate = rate_with(multiplier, SleepGrain::Millis, None) / 1e6;
+            assert!(
+                rate == millis || (rate - millis).abs() < 5.1e-3,
+                "{multiplier:?}: {rate}"
+            );
+        }
+    }
+}
