@@ -17,6 +17,8 @@ pub mod drive;
 pub mod log;
 pub mod pace;
 pub mod payload;
+#[cfg(feature = "bins")]
+pub mod program;
 pub mod receiver;
 pub mod sender;
 pub mod target;

@@ -6,13 +6,14 @@
 
 mod outgoing;
 
-use std::{future::poll_fn, io, sync::Arc};
+use std::{future::poll_fn, io, pin::Pin, sync::Arc};
 
 use flow::{ByteSize, Nanos, Timestamp};
 use hdrhistogram::Histogram;
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     task::coop::{consume_budget, unconstrained},
+    time::Sleep,
 };
 use tokio_util::sync::CancellationToken;
 use traffic::{Generator, Send};
@@ -135,15 +136,9 @@ where
     S: Sink,
 {
     let mut sender = Sender::new(generator, plan, sink)?;
-    let stop = async {
-        tokio::select! {
-            () = plan.clock.sleep_until(plan.until) => {}
-            () = plan.stop.cancelled() => {}
-        }
-    };
     let end = tokio::select! {
         biased;
-        () = stop => SendEnd::Deadline,
+        () = plan.stop.cancelled() => SendEnd::Deadline,
         end = sender.run(writer) => end?,
     };
     // A peer that is gone already has closed this direction itself.
@@ -156,6 +151,8 @@ struct Sender<'a, G: ?Sized, S> {
     plan: &'a SendPlan,
     sink: &'a mut S,
     pacer: Pacer,
+    /// The end of the run, for a sender that is held up.
+    over: Pin<Box<Sleep>>,
     outgoing: Outgoing,
     lateness: Histogram<u64>,
     sends: u64,
@@ -179,6 +176,7 @@ impl<'a, G: Generator + ?Sized, S: Sink> Sender<'a, G, S> {
             plan,
             sink,
             pacer: Pacer::new(plan.clock, plan.wait).map_err(SendError::Timer)?,
+            over: Box::pin(tokio::time::sleep_until(plan.clock.instant(plan.until))),
             outgoing: Outgoing::new(plan.payload),
             lateness: lateness_histogram(),
             sends: 0,
@@ -210,24 +208,21 @@ impl<'a, G: Generator + ?Sized, S: Sink> Sender<'a, G, S> {
         writer: &mut W,
         limit: ByteSize,
     ) -> Result<SendEnd, SendError> {
+        let until = self.plan.until;
         let mut next = self.next(self.plan.start);
         loop {
             next = self.take_up_what_is_due(next, limit)?;
-            let due = match &next {
-                Next::Due(send) => Some(send.at),
-                Next::AfterTheEnd => Some(Timestamp::MAX),
-                Next::Ended if self.backlog() == 0 => return Ok(SendEnd::Finished),
-                Next::Ended => None,
-            };
             let backlog = self.backlog();
-            let wait = async {
-                match due {
-                    Some(at) => self.pacer.until(at).await,
-                    None => std::future::pending().await,
+            let wake = match next {
+                Next::Due(send) => send.at,
+                Next::Ended if backlog == 0 => return Ok(SendEnd::Finished),
+                Next::AfterTheEnd | Next::Ended if self.plan.clock.now() >= until => {
+                    return Ok(self.write_what_fits(writer).await);
                 }
+                Next::AfterTheEnd | Next::Ended => until,
             };
             if backlog == 0 {
-                wait.await.map_err(SendError::Timer)?;
+                self.pacer.until(wake).await.map_err(SendError::Timer)?;
                 consume_budget().await;
                 continue;
             }
@@ -238,9 +233,26 @@ impl<'a, G: Generator + ?Sized, S: Sink> Sender<'a, G, S> {
                         return Ok(SendEnd::Closed(error.kind()));
                     }
                 }
-                waited = wait => waited.map_err(SendError::Timer)?,
+                waited = self.pacer.until(wake) => waited.map_err(SendError::Timer)?,
             }
         }
+    }
+
+    /// The time is up: what the socket still takes without waiting.
+    async fn write_what_fits<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) -> SendEnd {
+        while self.backlog() > 0 {
+            let most = self.backlog();
+            tokio::select! {
+                biased;
+                written = unconstrained(self.outgoing.write(writer, most)) => {
+                    if let Err(error) = written {
+                        return SendEnd::Closed(error.kind());
+                    }
+                }
+                () = std::future::ready(()) => break,
+            }
+        }
+        SendEnd::Deadline
     }
 
     /// Queues the sends that are due by now, and returns the one after them.
@@ -275,7 +287,10 @@ impl<'a, G: Generator + ?Sized, S: Sink> Sender<'a, G, S> {
         loop {
             let send = match self.next(returned) {
                 Next::Due(send) => send,
-                Next::AfterTheEnd => std::future::pending().await,
+                Next::AfterTheEnd => {
+                    let over = self.pacer.until(self.plan.until).await;
+                    return over.map(|()| SendEnd::Deadline).map_err(SendError::Timer);
+                }
                 Next::Ended => return Ok(SendEnd::Finished),
             };
             self.pacer.until(send.at).await.map_err(SendError::Timer)?;
@@ -283,30 +298,39 @@ impl<'a, G: Generator + ?Sized, S: Sink> Sender<'a, G, S> {
             self.take_up(send, called)?;
             returned = match self.send_all(writer, window, send.at).await {
                 Ok(returned) => returned.max(before(called, MOST_CATCH_UP)),
-                Err(kind) => return Ok(SendEnd::Closed(kind)),
+                Err(end) => return Ok(end),
             };
             consume_budget().await;
         }
     }
 
-    /// Sends what is due, and says when the call returned: at `due` if nothing held it up.
+    /// Sends what is due, and says when the call returned: at `due` if nothing held
+    /// it up. Held up beyond the end of the run it does not return.
     async fn send_all<W: AsyncWrite + Unpin>(
         &mut self,
         writer: &mut W,
         window: Option<&Window>,
         due: Timestamp,
-    ) -> Result<Timestamp, io::ErrorKind> {
+    ) -> Result<Timestamp, SendEnd> {
         let mut returned = due;
         while self.backlog() > 0 {
             let mut room = self.backlog();
             if let Some(window) = window {
-                let free = window.room(self.outgoing.written()).await;
-                let free = free.ok_or(io::ErrorKind::ConnectionAborted)?;
+                let free = tokio::select! {
+                    biased;
+                    free = window.room(self.outgoing.written()) => free,
+                    () = &mut self.over => return Err(SendEnd::Deadline),
+                };
+                let free = free.ok_or(SendEnd::Closed(io::ErrorKind::ConnectionAborted))?;
                 room = room.min(free.bytes);
                 returned = returned.max(free.blocked_until.unwrap_or(due));
             }
-            let blocked = noting_waits(self.outgoing.write(writer, room)).await;
-            if blocked.map_err(|error| error.kind())? {
+            let blocked = tokio::select! {
+                biased;
+                blocked = noting_waits(self.outgoing.write(writer, room)) => blocked,
+                () = &mut self.over => return Err(SendEnd::Deadline),
+            };
+            if blocked.map_err(|error| SendEnd::Closed(error.kind()))? {
                 returned = returned.max(self.plan.clock.now());
             }
         }

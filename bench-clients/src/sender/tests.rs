@@ -276,6 +276,28 @@ async fn what_is_due_at_the_end_or_later_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sender_that_stalls_over_the_end_still_sends_what_was_due_before_it() {
+    for mode in [open_loop(), SendMode::Blocking { window: None }] {
+        let plan = SendPlan {
+            until: micros(10_000),
+            ..plan(mode)
+        };
+        // Nothing of it runs before the end of the run has passed.
+        tokio::time::advance(Duration::from_millis(50)).await;
+        let (mut writer, reader) = duplex(1000);
+        let generator = every(Nanos::from_millis(1), 7, u64::MAX);
+        let (report, log) = run(&plan, generator, &mut writer).await;
+        drop(writer);
+        assert_eq!(
+            instants(&log),
+            (0..10).map(|i| i * 1_000_000).collect::<Vec<_>>()
+        );
+        assert_eq!(report.unwrap().sent.get(), 70);
+        assert_eq!(read_all(reader).await, 70);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_comes_even_if_nothing_is_let_through() {
     let (mode, _window) = windowed(10);
     let plan = SendPlan {
