@@ -19,7 +19,9 @@ pub mod leaky_bucket;
 pub mod limiter;
 mod meter;
 pub mod monitor;
+pub mod policer;
 pub mod policy;
+pub mod shaper;
 pub mod share;
 pub mod sliding_window;
 pub mod spec;
@@ -30,6 +32,8 @@ pub mod units;
 mod wide;
 
 pub use limiter::Limiter;
+pub use policer::{DropReason, Policer, Verdict};
 pub use policy::{AnyLimiter, Policy};
+pub use shaper::Shaper;
 pub use time::{Nanos, Timestamp};
 pub use units::{ByteRate, ByteSize};

@@ -266,6 +266,15 @@ impl Policy {
         }
     }
 
+    /// The queue limit that a `leaky-bucket` brings along for its shaper.
+    #[must_use]
+    pub const fn queue(&self) -> Option<ByteSize> {
+        match self {
+            Self::LeakyBucket { queue, .. } => *queue,
+            _ => None,
+        }
+    }
+
     /// The same policy at another long-run rate, as
     /// [`Limiter::set_rate`](crate::Limiter::set_rate) leaves it: bursts and
     /// spans stay, limits of windows follow the rate, a peak rate is raised if

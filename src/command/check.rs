@@ -5,7 +5,7 @@ use std::path::Path;
 
 use miette::Report;
 
-use super::{Failure, Outcome, print};
+use super::{Failure, Outcome, counted, print};
 use crate::cli::CheckArgs;
 use crate::scenario::{Overrides, Scenario};
 
@@ -55,12 +55,4 @@ fn runs(scenario: &Scenario) -> String {
     };
     let all = scenario.drivers.iter().map(|driver| of(*driver)).sum();
     counted(all, "run")
-}
-
-fn counted(n: u64, what: &str) -> String {
-    if n == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{n} {what}s")
-    }
 }

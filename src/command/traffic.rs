@@ -7,7 +7,7 @@ use miette::Diagnostic;
 use traffic::TraceWriter;
 use traffic::trace::WriteError;
 
-use super::{Failure, Outcome, print};
+use super::{Failure, Outcome, counted, print};
 use crate::cli::TrafficArgs;
 use crate::output::OutputFile;
 use crate::scenario::{Overrides, Scenario};
@@ -15,7 +15,7 @@ use crate::scenario::{Overrides, Scenario};
 /// A scenario without a schedule of its own.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error(
-    "`{kind}` traffic of the user {user} has no schedule: it sends as much as the limiter lets through"
+    "`{kind}` traffic of the user `{user}` has no schedule: it sends as much as the limiter lets through"
 )]
 #[diagnostic(help(
     "`weirgate traffic` writes open-loop traffic; give the user a pattern with a rate"
@@ -35,10 +35,10 @@ pub(super) fn run(args: &TrafficArgs) -> Result<Outcome, Failure> {
     }
     let written = write(&scenario, &args.out)?;
     print(&format!(
-        "{}: {} packets, {} bytes in {} (repetition 0, seed {})\n",
+        "{}: {}, {} in {} (repetition 0, seed {})\n",
         args.out.display(),
-        written.packets,
-        written.bytes,
+        counted(written.packets, "packet"),
+        counted(written.bytes, "byte"),
         scenario.duration,
         scenario.seed,
     ))?;

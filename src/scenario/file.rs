@@ -71,7 +71,8 @@ pub fn parse(
     overrides: &Overrides,
 ) -> Result<Scenario, FileProblems> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mut problems: Vec<_> = errors.iter().map(syntax).collect();
+    // What follows the first one is most often its consequence.
+    let mut problems: Vec<_> = errors.iter().take(1).map(syntax).collect();
     if problems.is_empty() {
         let scenario = Reader {
             origin,
@@ -223,7 +224,7 @@ impl Reader<'_> {
     }
 
     fn duration(&mut self, top: &mut Section<'_>) -> Option<Nanos> {
-        let entry = top.require("duration", "\"25 s\"", self.problems);
+        let entry = top.require("duration", "\"25 s\"");
         let written = entry.and_then(|entry| {
             let duration = entry.quantity("25 s", self.problems)?;
             self.in_range("duration", duration, entry.at(), limits::DURATION)
@@ -307,7 +308,7 @@ impl Reader<'_> {
 
     fn reference(&mut self, top: &mut Section<'_>) -> Option<Reference> {
         let example = "{ rate = \"5000 B/s\", burst = \"5000 B\" }";
-        let entry = top.require("reference", example, self.problems)?;
+        let entry = top.require("reference", example)?;
         let mut section = Section::of(entry.value, "in `reference`", self.problems)?;
         let reference = reference(&mut section, self.problems);
         section.finish(self.problems);
@@ -368,10 +369,10 @@ impl Reader<'_> {
     ) -> Option<Spanned<RateChange>> {
         let mut section = Section::of(node, "in `rate_change`", self.problems)?;
         let at = section
-            .require("at", "\"10 s\"", self.problems)
+            .require("at", "\"10 s\"")
             .and_then(|entry| Some((entry, entry.quantity::<Nanos>("10 s", self.problems)?)));
         let rate: Option<ByteRate> = section
-            .require("rate", "\"10 kB/s\"", self.problems)
+            .require("rate", "\"10 kB/s\"")
             .and_then(|entry| entry.quantity("10 kB/s", self.problems));
         section.finish(self.problems);
         let (entry, at) = at?;
@@ -420,10 +421,10 @@ impl Reader<'_> {
 /// `rate` and `burst` of a table that has both.
 fn reference(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> Option<Reference> {
     let rate = section
-        .require("rate", "\"5000 B/s\"", problems)
+        .require("rate", "\"5000 B/s\"")
         .and_then(|entry| entry.quantity("5000 B/s", problems));
     let burst = section
-        .require("burst", "\"5000 B\"", problems)
+        .require("burst", "\"5000 B\"")
         .and_then(|entry| entry.quantity("5000 B", problems));
     Some(Reference {
         rate: rate?,

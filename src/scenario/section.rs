@@ -21,6 +21,9 @@ pub(super) struct Section<'a> {
     /// How the author knows it: "in `reference`", "at the top of the file".
     name: &'static str,
     known: Vec<&'static str>,
+    /// Keys that are needed and not there, reported at the end: a misspelt key
+    /// is one mistake and not two.
+    missing: Vec<(&'static str, Problem)>,
 }
 
 /// One key and its value.
@@ -40,6 +43,7 @@ impl<'a> Section<'a> {
             at,
             name,
             known: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -72,25 +76,26 @@ impl<'a> Section<'a> {
     }
 
     /// Like [`Self::get`]; its absence is a mistake with the remedy `example`.
-    pub(super) fn require(
-        &mut self,
-        key: &'static str,
-        example: &str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Entry<'a>> {
+    pub(super) fn require(&mut self, key: &'static str, example: &str) -> Option<Entry<'a>> {
         let entry = self.get(key);
         if entry.is_none() {
-            problems.push(
-                Problem::new(self.at(), format!("`{key}` is missing {}", self.name))
-                    .label(format!("needs `{key}`"))
-                    .help(format!("add for example `{key} = {example}`")),
-            );
+            let problem = Problem::new(self.at(), format!("`{key}` is missing {}", self.name))
+                .label(format!("needs `{key}`"))
+                .help(format!("add for example `{key} = {example}`"));
+            self.missing.push((key, problem));
         }
         entry
     }
 
+    /// All entries that nobody has asked for: somebody else knows them.
+    pub(super) fn into_rest(self, problems: &mut Vec<Problem>) -> Vec<Entry<'a>> {
+        let rest = self.rest();
+        problems.extend(self.missing.into_iter().map(|(_, problem)| problem));
+        rest
+    }
+
     /// All entries that nobody has asked for, in the order of the file.
-    pub(super) fn rest(&self) -> Vec<Entry<'a>> {
+    fn rest(&self) -> Vec<Entry<'a>> {
         let mut rest: Vec<_> = self
             .table
             .iter()
@@ -101,10 +106,12 @@ impl<'a> Section<'a> {
         rest
     }
 
-    /// Reports every entry that nobody has asked for.
+    /// Reports every entry that nobody has asked for, and every one that is missing.
     pub(super) fn finish(self, problems: &mut Vec<Problem>) {
+        let mut meant = Vec::new();
         for entry in self.rest() {
             let given = entry.key.get_ref();
+            meant.extend(flow::spec::suggestion(given, &self.known));
             problems.push(
                 Problem::new(
                     entry.key.span(),
@@ -114,6 +121,12 @@ impl<'a> Section<'a> {
                 .help(remedy(given, &self.known, "known keys")),
             );
         }
+        let missing = self.missing.into_iter();
+        problems.extend(
+            missing
+                .filter(|(key, _)| !meant.contains(key))
+                .map(|(_, problem)| problem),
+        );
     }
 }
 

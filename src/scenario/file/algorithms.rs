@@ -139,7 +139,7 @@ fn one_line(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) 
 fn table(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) -> Option<Placed> {
     let mut section = Section::of(node, "in `algorithm`", problems)?;
     let kind = section
-        .require("kind", "\"token-bucket\"", problems)
+        .require("kind", "\"token-bucket\"")
         .and_then(|entry| Some((entry, entry.string(problems)?)));
     let label = section.get("label");
     let label_at = label
@@ -156,8 +156,8 @@ fn table(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) -> 
         Some(entry) => entry.word(&MODES, problems),
         None => inherited.mode.as_ref().map(|mode| *mode.get_ref()),
     };
+    let rest = section.into_rest(problems);
     let (kind_entry, kind) = kind?;
-    let rest = section.rest();
     let fields = spec::fields(&rest, problems)?;
     let wrong = |why: &SpecError| spec::problem(why, kind_entry.at(), &rest);
     let policy = inherited.policy(kind, &fields, wrong, problems);

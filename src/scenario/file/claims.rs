@@ -45,7 +45,7 @@ pub(super) fn read(
 fn claim(node: Node<'_>, known: Known<'_>, problems: &mut Vec<Problem>) -> Option<Claim> {
     let mut section = Section::of(node, "in `expect`", problems)?;
     let metric = section
-        .require("metric", "\"overshoot_excess_bytes\"", problems)
+        .require("metric", "\"overshoot_excess_bytes\"")
         .and_then(|entry| metric_name(entry, problems));
     let driver = section.get("driver");
     let driver = optional(driver, |entry| entry.word(&DRIVERS, problems));

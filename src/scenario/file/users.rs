@@ -129,7 +129,7 @@ impl Reader<'_> {
     }
 
     fn name(&mut self, section: &mut Section<'_>) -> Option<(String, Range<usize>)> {
-        let entry = section.require("name", "\"alice\"", self.problems)?;
+        let entry = section.require("name", "\"alice\"")?;
         let name = entry.string(self.problems)?;
         check::is_name(name, entry.at(), "a user's name", self.problems)
             .then(|| (name.to_owned(), entry.at()))
@@ -196,9 +196,10 @@ impl Reader<'_> {
     /// A table with a `pattern` and its parameters; `owner` sends it.
     fn pattern(&mut self, entry: Entry<'_>, owner: Option<&str>) -> Option<Pattern> {
         let mut section = Section::of(entry.value, "in `traffic`", self.problems)?;
-        let kind = section.require("pattern", "\"bursty\"", self.problems)?;
+        let kind = section.require("pattern", "\"bursty\"");
+        let rest = section.into_rest(self.problems);
+        let kind = kind?;
         let name = kind.string(self.problems)?;
-        let rest = section.rest();
         let fields = spec::fields(&rest, self.problems)?;
         let pattern = Pattern::from_fields(name, &fields)
             .map_err(|why| {
