@@ -39,6 +39,26 @@ pub struct SrTcm {
     latest: Color,
 }
 
+impl Color {
+    const fn passes(self, drop_yellow: bool) -> bool {
+        match self {
+            Self::Green => true,
+            Self::Yellow => !drop_yellow,
+            Self::Red => false,
+        }
+    }
+}
+
+fn color_of(committed: &Pool, excess: &Pool, size: ByteSize) -> Color {
+    if committed.fits(size) {
+        Color::Green
+    } else if excess.fits(size) {
+        Color::Yellow
+    } else {
+        Color::Red
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Pool {
     depth: ByteSize,
@@ -82,13 +102,7 @@ impl SrTcm {
     #[must_use]
     pub fn color(&self, now: Timestamp, size: ByteSize) -> Color {
         let (committed, excess) = self.at(now);
-        if committed.fits(size) {
-            Color::Green
-        } else if excess.fits(size) {
-            Color::Yellow
-        } else {
-            Color::Red
-        }
+        color_of(&committed, &excess, size)
     }
 
     /// Both buckets at `now`: what C does not need goes to E.
@@ -107,6 +121,16 @@ impl SrTcm {
         self.last = self.last.max(now.as_nanos());
     }
 
+    /// Takes `size` from the bucket of its color.
+    fn take(&mut self, color: Color, size: ByteSize) {
+        self.latest = color;
+        match color {
+            Color::Green => self.committed.spent += billionths(size),
+            Color::Yellow => self.excess.spent += billionths(size),
+            Color::Red => {}
+        }
+    }
+
     /// When `earned` has come in since the last change.
     fn when_earned(&self, earned: u128) -> Option<u64> {
         let wait = u64::try_from(earned.div_ceil(u128::from(self.rate))).ok()?;
@@ -116,11 +140,7 @@ impl SrTcm {
 
 impl Limiter for SrTcm {
     fn conforms(&self, now: Timestamp, size: ByteSize) -> bool {
-        match self.color(now, size) {
-            Color::Green => true,
-            Color::Yellow => !self.drop_yellow,
-            Color::Red => false,
-        }
+        self.color(now, size).passes(self.drop_yellow)
     }
 
     /// The earlier of green and yellow: E only fills once C is full.
@@ -150,13 +170,20 @@ impl Limiter for SrTcm {
     }
 
     fn commit(&mut self, now: Timestamp, size: ByteSize) {
-        self.latest = self.color(now, size);
         self.settle(now);
-        match self.latest {
-            Color::Green => self.committed.spent += billionths(size),
-            Color::Yellow => self.excess.spent += billionths(size),
-            Color::Red => {}
+        self.take(color_of(&self.committed, &self.excess, size), size);
+    }
+
+    fn admit(&mut self, now: Timestamp, size: ByteSize) -> bool {
+        let (committed, excess) = self.at(now);
+        let color = color_of(&committed, &excess, size);
+        let passes = color.passes(self.drop_yellow);
+        if passes {
+            (self.committed, self.excess) = (committed, excess);
+            self.last = self.last.max(now.as_nanos());
+            self.take(color, size);
         }
+        passes
     }
 
     fn refund(&mut self, _now: Timestamp, size: ByteSize) {
@@ -225,13 +252,22 @@ impl TrTcm {
     }
 }
 
+impl TrTcm {
+    /// Takes `size` from the buckets of its color.
+    fn take(&mut self, now: Timestamp, color: Color, size: ByteSize) {
+        self.latest = color;
+        if color != Color::Red {
+            self.peak.charge(now, size);
+        }
+        if color == Color::Green {
+            self.committed.charge(now, size);
+        }
+    }
+}
+
 impl Limiter for TrTcm {
     fn conforms(&self, now: Timestamp, size: ByteSize) -> bool {
-        match self.color(now, size) {
-            Color::Green => true,
-            Color::Yellow => !self.drop_yellow,
-            Color::Red => false,
-        }
+        self.color(now, size).passes(self.drop_yellow)
     }
 
     fn earliest(&self, now: Timestamp, size: ByteSize) -> Option<Timestamp> {
@@ -251,13 +287,16 @@ impl Limiter for TrTcm {
     }
 
     fn commit(&mut self, now: Timestamp, size: ByteSize) {
-        self.latest = self.color(now, size);
-        if self.latest != Color::Red {
-            self.peak.charge(now, size);
+        self.take(now, self.color(now, size), size);
+    }
+
+    fn admit(&mut self, now: Timestamp, size: ByteSize) -> bool {
+        let color = self.color(now, size);
+        let passes = color.passes(self.drop_yellow);
+        if passes {
+            self.take(now, color, size);
         }
-        if self.latest == Color::Green {
-            self.committed.charge(now, size);
-        }
+        passes
     }
 
     fn refund(&mut self, _now: Timestamp, size: ByteSize) {

@@ -163,6 +163,14 @@ impl Limiter for DualTokenBucket {
         self.peak.charge(now, size);
     }
 
+    fn admit(&mut self, now: Timestamp, size: ByteSize) -> bool {
+        let conforms = self.sustained.fits(now, size) && self.peak.admit(now, size);
+        if conforms {
+            self.sustained.charge(now, size);
+        }
+        conforms
+    }
+
     fn refund(&mut self, _now: Timestamp, size: ByteSize) {
         self.sustained.give_back(size);
         self.peak.give_back(size);

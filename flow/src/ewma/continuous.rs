@@ -1,9 +1,8 @@
 //! The exponentially weighted average in continuous time.
 
-use super::decay::decay;
+use super::decay::Decay;
 use crate::meter::{billionths, whole_bytes};
 use crate::policy::Policy;
-use crate::wide::U256;
 use crate::{ByteRate, ByteSize, Limiter, Nanos, Timestamp};
 
 /// `ewma-continuous`: a weighted sum of what passed that decays by exp(-dt/tau).
@@ -16,8 +15,8 @@ use crate::{ByteRate, ByteSize, Limiter, Nanos, Timestamp};
 /// conform when X has fallen to 500, ln 2 s later: at 0.693147181 s.
 ///
 /// Precision: X is kept in units of 2^-123 of rate x tau or less and rounded
-/// up, the exponential to 118 bits and rounded up: after a billion packets
-/// within one tau X is less than 2^-87 of rate x tau above its real value, and
+/// up, the exponential to 117 bits and rounded up: after a billion packets
+/// within one tau X is less than 2^-86 of rate x tau above its real value, and
 /// older errors decay with it, so it never drifts; a decision that this changes
 /// is a refusal. The function is monotone to the nanosecond, so
 /// `earliest` is exact with respect to it.
@@ -25,6 +24,7 @@ use crate::{ByteRate, ByteSize, Limiter, Nanos, Timestamp};
 pub struct EwmaContinuous {
     rate: ByteRate,
     tau: u64,
+    decay: Decay,
     /// X at `last`, in 2^-`shift` billionths of a byte.
     sum: u128,
     shift: u32,
@@ -37,11 +37,11 @@ impl EwmaContinuous {
     /// and at most [`Policy::LONGEST_SPAN`].
     #[must_use]
     pub fn new(rate: ByteRate, time_constant: Nanos) -> Self {
+        let tau = time_constant.clamp(Nanos::new(1), Policy::LONGEST_SPAN);
         let mut limiter = Self {
             rate,
-            tau: time_constant
-                .clamp(Nanos::new(1), Policy::LONGEST_SPAN)
-                .get(),
+            tau: tau.get(),
+            decay: Decay::new(tau.get()),
             sum: 0,
             shift: 0,
             last: 0,
@@ -70,14 +70,7 @@ impl EwmaContinuous {
 
     /// X at `now`.
     fn sum_at(&self, now: u64) -> u128 {
-        match now.saturating_sub(self.last) {
-            0 => self.sum,
-            _ if self.sum == 0 => 0,
-            elapsed => {
-                let sum = decay(elapsed, self.tau).of(U256::new(0, self.sum));
-                sum.halves().1
-            }
-        }
+        self.decay.over(now.saturating_sub(self.last), self.sum)
     }
 
     /// The highest X beside which `size` conforms.
@@ -122,17 +115,16 @@ impl Limiter for EwmaContinuous {
     }
 
     fn commit(&mut self, now: Timestamp, size: ByteSize) {
+        self.add(now, self.sum_at(now.as_nanos()), size);
+    }
+
+    fn admit(&mut self, now: Timestamp, size: ByteSize) -> bool {
         let sum = self.sum_at(now.as_nanos());
-        self.last = self.last.max(now.as_nanos());
-        let needed = sum.div_ceil(1 << self.shift) + billionths(size);
-        if needed >> (124 - self.shift) == 0 {
-            self.sum = sum + (billionths(size) << self.shift);
-        } else {
-            // More than conforms: fall back to whole billionths, then rescale.
-            self.sum = needed.min(1 << 126);
-            self.shift = 0;
-            self.rescale();
+        let conforms = self.highest_beside(size).is_some_and(|most| sum <= most);
+        if conforms {
+            self.add(now, sum, size);
         }
+        conforms
     }
 
     fn refund(&mut self, _now: Timestamp, size: ByteSize) {
@@ -147,6 +139,20 @@ impl Limiter for EwmaContinuous {
 }
 
 impl EwmaContinuous {
+    /// Adds `size` to the `sum` of `now`.
+    fn add(&mut self, now: Timestamp, sum: u128, size: ByteSize) {
+        self.last = self.last.max(now.as_nanos());
+        let whole = (sum >> self.shift) + 1 + billionths(size);
+        if whole >> (124 - self.shift) == 0 {
+            self.sum = sum + (billionths(size) << self.shift);
+        } else {
+            // More than conforms: fall back to whole billionths, then rescale.
+            self.sum = whole.min(1 << 126);
+            self.shift = 0;
+            self.rescale();
+        }
+    }
+
     /// tau (sum - highest) / sum in nanoseconds, rounded down but at least one.
     fn newton_step(&self, sum: u128, highest: u128) -> u64 {
         // 64 bits of both: the step is a little too short at worst.

@@ -51,11 +51,18 @@ impl SlidingWindowLog {
         let Some(horizon) = now.as_nanos().checked_sub(self.window.get()) else {
             return 0;
         };
-        match self.entries.front() {
-            Some(oldest) if oldest.at <= horizon => {
-                self.entries.partition_point(|entry| entry.at <= horizon)
-            }
-            _ => 0,
+        // Mostly none or one: look there before halving.
+        let inside = |index| {
+            self.entries
+                .get(index)
+                .is_none_or(|e: &Entry| e.at > horizon)
+        };
+        if inside(0) {
+            0
+        } else if inside(1) {
+            1
+        } else {
+            self.entries.partition_point(|entry| entry.at <= horizon)
         }
     }
 
