@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod command;
 pub mod metrics;
+pub mod driver;
 pub mod output;
 pub mod record;
 pub mod results;
