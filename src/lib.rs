@@ -3,8 +3,8 @@
 
 pub mod cli;
 pub mod command;
-pub mod metrics;
 pub mod driver;
+pub mod metrics;
 pub mod output;
 pub mod record;
 pub mod results;

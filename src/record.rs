@@ -1,6 +1,7 @@
 //! The one schema between drivers and metrics: a driver's whole job is turning
 //! offered traffic into these calls, and metrics cannot tell which one ran.
 
+pub use flow::policer::DropReason;
 use flow::{ByteSize, Timestamp};
 
 /// Whose bytes: indices into the scenario.
@@ -10,17 +11,6 @@ pub struct FlowId {
     pub user: u32,
     /// Index of the connection among the user's.
     pub connection: u32,
-}
-
-/// Why a packet did not pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DropReason {
-    /// A policer found it in excess.
-    Police,
-    /// The shaper's queue was full.
-    Queue,
-    /// It is larger than the limiter ever lets through.
-    Oversize,
 }
 
 /// Where a driver reports what happened.

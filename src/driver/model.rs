@@ -91,7 +91,14 @@ impl<R: Recorder> flow::policy::Visitor for UserRun<'_, R> {
 
     fn visit<L: Limiter + Clone + Send + 'static>(self, limiter: L) -> Self::Out {
         match self.mode {
-            Mode::Police | Mode::Shape => Ok(()),
+            Mode::Police => {
+                self.police(limiter);
+                Ok(())
+            }
+            Mode::Shape => {
+                self.shape(limiter);
+                Ok(())
+            }
             Mode::Stream => self.stream(limiter),
         }
     }

@@ -93,7 +93,6 @@ impl<R: Recorder> UserRun<'_, R> {
         }
         Ok(())
     }
-
 }
 
 impl<'a, R: Recorder> UserRun<'a, R> {
@@ -203,7 +202,8 @@ impl<R: Recorder, L: Limiter> Simulation<'_, R, L> {
             if oldest.left > 0 {
                 break;
             }
-            self.recorder.completed(oldest.arrival, now, oldest.size, flow);
+            self.recorder
+                .completed(oldest.arrival, now, oldest.size, flow);
             connection.pending.pop_front();
         }
         self.settle(index, now);
