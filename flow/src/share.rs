@@ -71,6 +71,15 @@ pub struct Member {
     generation: u32,
 }
 
+impl Member {
+    /// A small number that no other present member has: the place to keep what
+    /// else is known of it. Numbers of those that left are given again.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.slot as usize
+    }
+}
+
 /// The connections of one budget and the order in which they are served.
 ///
 /// Promises, for members that want more all the time: what two of them were

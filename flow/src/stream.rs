@@ -160,6 +160,12 @@ impl<L: Limiter> Stream<L> {
         self.quantum = quantum(&self.policy);
     }
 
+    /// Waits for `quantum` bytes (at least 1, and no more than can conform) from
+    /// now on, until the rate changes: for a driver whose timers are late.
+    pub fn set_quantum(&mut self, quantum: ByteSize) {
+        self.quantum = quantum.max(ByteSize::new(1));
+    }
+
     /// Kind and parameters, the rate as last set.
     #[must_use]
     pub fn policy(&self) -> &Policy {
