@@ -1,1 +1,46 @@
-//! A proxy that holds one exact bandwidth budget per user over all of that user's connections.
+//! A proxy that holds one exact bandwidth budget per user over all of that
+//! user's connections.
+//!
+//! ```text
+//! config -> server (bind, accept, drain) -> session (recognise, authenticate, connect)
+//!        -> relay (two directions) -> budget (flow's algorithms and a clock)
+//! users (accounts in memory) -> users/store (SQLite); protocol (codecs); egress (targets)
+//! ```
+//!
+//! In a program or a test:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use weirgate_proxy::{Config, Database, Limits, NewUser, PasswordCost, Server};
+//!
+//! let mut config = Config::new(Database::file("users.db"));
+//! config.listen = vec!["127.0.0.1:0".parse()?];
+//! config.allow_egress = vec!["127.0.0.0/8".parse()?];
+//! config.password_cost = PasswordCost::LEAST; // throw-away users only
+//! let server = Server::bind(config).await?; // listening on return
+//! let address = server.addrs()[0];
+//! let users = server.users();
+//! let limits = Limits::down("token-bucket:rate=5000B/s,burst=5000B".parse()?);
+//! users.add(NewUser { name: "ada".into(), password: b"pw".to_vec(), limits }).await?;
+//! let running = tokio::spawn(server.run(std::future::pending()));
+//! users.set_limits("ada", Limits::down("token-bucket:rate=10kB/s,burst=5000B".parse()?)).await?;
+//! println!("{address} {:?}", users.usage("ada"));
+//! # running.abort(); Ok(()) }
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod egress;
+pub mod protocol;
+pub mod server;
+pub mod users;
+
+mod budget;
+mod relay;
+mod session;
+
+pub use config::{Caps, Config, Timeouts};
+pub use server::{BindError, RunError, Server};
+pub use users::{
+    Database, Direction, Limits, NewUser, PasswordCost, Usage, User, UserError, Users,
+};

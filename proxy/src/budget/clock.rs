@@ -1,0 +1,254 @@
+//! Monotonic time, and one timer for everybody who waits.
+//!
+//! All budgets share one queue of alarms, served by one task with one timer.
+//! On Linux that is a timerfd, which is some tens of microseconds late where
+//! the runtime's own timers are one to two milliseconds; elsewhere it is the
+//! runtime's. The task starts with the first alarm and ends with the clock.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use flow::{Nanos, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Budget;
+
+/// Where instants come from: counts from its own making.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock(Arc<Owner>);
+
+/// Ends the task when the last clock is gone.
+#[derive(Debug)]
+struct Owner {
+    alarms: Arc<Alarms>,
+    started: AtomicBool,
+    precise: bool,
+}
+
+#[derive(Debug)]
+struct Alarms {
+    origin: Instant,
+    queue: Mutex<BinaryHeap<Reverse<Alarm>>>,
+    /// The first of the queue has changed, or the clock is gone.
+    changed: Notify,
+    over: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Alarm {
+    at: Timestamp,
+    budget: Weak<Budget>,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub(crate) fn new() -> Self {
+        Self::with_precision(true)
+    }
+
+    /// A clock that stands still with the runtime's, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_the_runtime() -> Self {
+        Self::with_precision(false)
+    }
+
+    fn with_precision(precise: bool) -> Self {
+        let alarms = Alarms {
+            origin: Instant::now(),
+            queue: Mutex::default(),
+            changed: Notify::new(),
+            over: AtomicBool::new(false),
+        };
+        Self(Arc::new(Owner {
+            alarms: Arc::new(alarms),
+            started: AtomicBool::new(false),
+            precise,
+        }))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.alarms.now()
+    }
+
+    /// Has [`Budget::alarm`] called at `at` or soon after.
+    pub(crate) fn set_alarm(&self, at: Timestamp, budget: Weak<Budget>) {
+        let alarms = &self.0.alarms;
+        let mut queue = alarms.queue.lock();
+        let first = queue.peek().is_none_or(|Reverse(first)| at < first.at);
+        queue.push(Reverse(Alarm { at, budget }));
+        drop(queue);
+        if !self.0.started.load(Ordering::Acquire) {
+            self.start();
+        } else if first {
+            alarms.changed.notify_one();
+        }
+    }
+
+    /// Nobody waits outside a runtime: there a connection is just being dropped.
+    fn start(&self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if !self.0.started.swap(true, Ordering::AcqRel) {
+            runtime.spawn(run(Arc::clone(&self.0.alarms), self.0.precise));
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.alarms.over.store(true, Ordering::Release);
+        self.alarms.changed.notify_one();
+    }
+}
+
+impl Alarms {
+    fn now(&self) -> Timestamp {
+        let since = Instant::now().saturating_duration_since(self.origin);
+        Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Takes an alarm that is due, or says how long there is none.
+    fn next(&self) -> Next {
+        let now = self.now();
+        let mut queue = self.queue.lock();
+        match queue.peek() {
+            None => Next::Nothing,
+            Some(Reverse(first)) if first.at > now => Next::In(first.at.since(now)),
+            Some(_) => queue
+                .pop()
+                .map_or(Next::Nothing, |Reverse(alarm)| Next::Due(alarm.budget)),
+        }
+    }
+}
+
+enum Next {
+    Due(Weak<Budget>),
+    In(Nanos),
+    Nothing,
+}
+
+async fn run(alarms: Arc<Alarms>, precise: bool) {
+    let timer = Timer::new(precise);
+    while !alarms.over.load(Ordering::Acquire) {
+        match alarms.next() {
+            Next::Due(budget) => {
+                if let Some(budget) = budget.upgrade() {
+                    budget.alarm();
+                }
+            }
+            Next::Nothing => alarms.changed.notified().await,
+            Next::In(wait) => tokio::select! {
+                () = timer.wait(wait) => {}
+                () = alarms.changed.notified() => {}
+            },
+        }
+    }
+}
+
+impl PartialEq for Alarm {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Alarm {}
+
+impl PartialOrd for Alarm {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Alarm {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+/// The one timer.
+enum Timer {
+    #[cfg(target_os = "linux")]
+    Precise(precise::Timer),
+    Runtime,
+}
+
+impl Timer {
+    /// A precise one if asked for and there is one.
+    fn new(precise: bool) -> Self {
+        #[cfg(target_os = "linux")]
+        if precise {
+            match precise::Timer::new() {
+                Ok(timer) => return Self::Precise(timer),
+                Err(error) => {
+                    tracing::warn!(%error, "no timerfd: waits are rounded to milliseconds")
+                }
+            }
+        }
+        let _ = precise;
+        Self::Runtime
+    }
+
+    async fn wait(&self, length: Nanos) {
+        let length = Duration::from_nanos(length.get());
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Precise(timer) if timer.wait(length).await.is_ok() => {}
+            _ => tokio::time::sleep(length).await,
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod precise {
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::time::Duration;
+
+    use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+    use tokio::io::Interest;
+    use tokio::io::unix::AsyncFd;
+
+    /// A timerfd.
+    pub(super) struct Timer(AsyncFd<OwnedFd>);
+
+    impl Timer {
+        pub(super) fn new() -> io::Result<Self> {
+            let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+            let fd = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe for types whose descriptor may change; that of an OwnedFd does not"
+            )]
+            AsyncFd::with_interest(fd, Interest::READABLE).map(Self)
+        }
+
+        /// Waits for `length`; one wait at a time, a new one replaces it.
+        pub(super) async fn wait(&self, length: Duration) -> io::Result<()> {
+            // Zero would switch it off.
+            let length = length.max(Duration::from_nanos(1));
+            let it_value = Timespec::try_from(length).map_err(io::Error::other)?;
+            let it_interval = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            let spec = Itimerspec {
+                it_interval,
+                it_value,
+            };
+            rustix::time::timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::empty(), &spec)?;
+            let mut expirations = [0; 8];
+            self.0
+                .async_io(Interest::READABLE, |fd| {
+                    Ok(rustix::io::read(fd, &mut expirations)?)
+                })
+                .await?;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The rules of a budget as functions of time: no clock, no task, no lock.
+
+use std::num::NonZeroU32;
+use std::task::Waker;
+
+use flow::policy::AnyLimiter;
+use flow::share::{Member, Share};
+use flow::stream::{Grant, Stream};
+use flow::{ByteSize, Limiter, Policy, Timestamp};
+
+use super::Refusal;
+use super::pacing::{self, CATCH_UP};
+
+/// What a connection is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// So many bytes, at least one, are its own.
+    Granted(ByteSize),
+    /// Not yet: it is woken when there is something.
+    Wait,
+    /// Nothing, ever.
+    Refused(Refusal),
+}
+
+/// A limiter and those that wait for it.
+#[derive(Debug)]
+pub(super) struct Core {
+    stream: Stream<AnyLimiter>,
+    share: Share,
+    /// By [`Member::index`].
+    seats: Vec<Seat>,
+    /// When what the next in line wants will conform.
+    due: Option<Timestamp>,
+    /// For when an alarm has been set and not gone off.
+    armed: Option<Timestamp>,
+    /// Whether a grant that comes late counts as of when it was due.
+    keeps_late_credit: bool,
+    /// The last grant: when it counted and when it was made.
+    last: Option<(Timestamp, Timestamp)>,
+    retired: bool,
+    woken: Vec<Waker>,
+}
+
+/// What one member has been told and not yet heard.
+#[derive(Debug, Default)]
+struct Seat {
+    granted: u64,
+    never: bool,
+    waker: Option<Waker>,
+}
+
+impl Core {
+    pub(super) fn new(policy: Policy) -> Self {
+        let mut core = Self {
+            stream: Stream::new(policy, policy.build()),
+            share: Share::new(ByteSize::new(1)),
+            seats: Vec::new(),
+            due: None,
+            armed: None,
+            keeps_late_credit: false,
+            last: None,
+            retired: false,
+            woken: Vec::new(),
+        };
+        core.pace();
+        core
+    }
+
+    pub(super) fn join(&mut self, weight: NonZeroU32) -> Member {
+        let member = self.share.join(weight);
+        if self.seats.len() <= member.index() {
+            self.seats.resize_with(member.index() + 1, Seat::default);
+        }
+        member
+    }
+
+    /// Removes a member; what it was granted and has not heard of goes back.
+    pub(super) fn leave(&mut self, now: Timestamp, member: Member) {
+        let unheard = std::mem::take(self.seat(member)).granted;
+        self.share.leave(member);
+        self.refund(now, ByteSize::new(unheard));
+        self.dispatch(now);
+    }
+
+    /// `member` wants up to `wanted` bytes (at least one) and will take fewer.
+    /// Asking again replaces the request and keeps the place.
+    pub(super) fn ask(&mut self, now: Timestamp, member: Member, wanted: ByteSize) -> Answer {
+        if self.retired {
+            return Answer::Refused(Refusal::Retired);
+        }
+        if self.seat(member).granted == 0 {
+            self.share.want(member, wanted.max(ByteSize::new(1)));
+            self.dispatch(now);
+        }
+        let seat = std::mem::take(self.seat(member));
+        if seat.granted > 0 {
+            self.share.want(member, ByteSize::ZERO);
+            Answer::Granted(ByteSize::new(seat.granted))
+        } else if seat.never {
+            Answer::Refused(Refusal::Never)
+        } else {
+            Answer::Wait
+        }
+    }
+
+    /// Whom to wake when there is something for `member`.
+    pub(super) fn wake_with(&mut self, member: Member, waker: &Waker) {
+        self.seat(member)
+            .waker
+            .get_or_insert_with(|| waker.clone())
+            .clone_from(waker);
+    }
+
+    /// `bytes` of what `member` was granted last did not move.
+    pub(super) fn give_back(&mut self, now: Timestamp, member: Member, bytes: ByteSize) {
+        self.share.give_back(member, bytes);
+        self.refund(now, bytes);
+        self.dispatch(now);
+    }
+
+    pub(super) fn set_policy(&mut self, now: Timestamp, policy: Policy) {
+        let old = *self.stream.policy();
+        if policy == old {
+            return;
+        }
+        match policy.rate().filter(|&rate| old.with_rate(rate) == policy) {
+            Some(rate) => self.stream.set_rate(now, rate),
+            None => self.replace(now, policy),
+        }
+        self.pace();
+        self.dispatch(now);
+    }
+
+    pub(super) fn retire(&mut self) {
+        self.retired = true;
+        let waiting = self.seats.iter_mut().filter_map(|seat| seat.waker.take());
+        self.woken.extend(waiting);
+    }
+
+    /// Grants all that may be granted at `now`, in order, and finds out when
+    /// there will be more.
+    pub(super) fn dispatch(&mut self, now: Timestamp) {
+        let mut at = self.resume(now);
+        self.due = None;
+        while let Some((member, wanted)) = self.share.whose_turn() {
+            match self.stream.grant(at, wanted) {
+                Grant::Now(available) => {
+                    let Some((member, granted)) = self.share.serve(available) else {
+                        return;
+                    };
+                    self.stream.commit(at, granted);
+                    self.last = Some((at, now));
+                    self.tell(member, |seat| {
+                        seat.granted = seat.granted.saturating_add(granted.get())
+                    });
+                }
+                Grant::At(later) if later <= now => at = later.max(earliest_late(now)),
+                Grant::At(later) => {
+                    self.due = Some(later);
+                    return;
+                }
+                Grant::Never => {
+                    self.share.want(member, ByteSize::ZERO);
+                    self.tell(member, |seat| seat.never = true);
+                }
+            }
+        }
+    }
+
+    /// When an alarm must be set, if there is none that goes off in time.
+    pub(super) fn alarm_to_set(&mut self) -> Option<Timestamp> {
+        let due = self
+            .due
+            .filter(|&due| self.armed.is_none_or(|armed| due < armed))?;
+        self.armed = Some(due);
+        self.armed
+    }
+
+    /// The alarm went off.
+    pub(super) fn disarm(&mut self) {
+        self.armed = None;
+    }
+
+    /// Those to be woken.
+    pub(super) fn take_woken(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// The instant that the next grant counts as: `now`, unless the limiter
+    /// would lose by that what it earned while a timer or a thread was late.
+    fn resume(&self, now: Timestamp) -> Timestamp {
+        if !self.keeps_late_credit {
+            return now;
+        }
+        let floor = earliest_late(now);
+        let since = match (self.due, self.last) {
+            (Some(due), _) => due,
+            (None, Some((counted, made))) if made >= floor => counted,
+            _ => now,
+        };
+        since.max(floor).min(now)
+    }
+
+    fn replace(&mut self, now: Timestamp, policy: Policy) {
+        let had = self.stream.limiter().available(now);
+        let mut limiter = policy.build();
+        let has = limiter.available(now);
+        if has > had && policy.rate().is_some() {
+            limiter.commit(now, ByteSize::new(has.get() - had.get()));
+        }
+        self.stream = Stream::new(policy, limiter);
+    }
+
+    fn pace(&mut self) {
+        let policy = *self.stream.policy();
+        let quantum = pacing::quantum(&policy);
+        self.stream.set_quantum(quantum);
+        self.share.set_turn(quantum);
+        self.keeps_late_credit = pacing::keeps_late_credit(&policy, quantum);
+    }
+
+    fn refund(&mut self, now: Timestamp, bytes: ByteSize) {
+        if bytes > ByteSize::ZERO {
+            self.stream.refund(now, bytes);
+            // The source had less than it was granted: it is not behind.
+            self.last = None;
+        }
+    }
+
+    fn tell(&mut self, member: Member, change: impl FnOnce(&mut Seat)) {
+        let seat = self.seat(member);
+        change(seat);
+        let waker = seat.waker.take();
+        self.woken.extend(waker);
+    }
+
+    fn seat(&mut self, member: Member) -> &mut Seat {
+        &mut self.seats[member.index()]
+    }
+}
+
+/// The earliest instant that a grant made at `now` may count as.
+fn earliest_late(now: Timestamp) -> Timestamp {
+    Timestamp::from_nanos(now.as_nanos().saturating_sub(CATCH_UP.get()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn at(nanos: u64) -> Timestamp {
+        Timestamp::from_nanos(nanos)
+    }
+
+    fn bytes(size: u64) -> ByteSize {
+        ByteSize::new(size)
+    }
+
+    fn core(policy: &str) -> Core {
+        Core::new(policy.parse().unwrap())
+    }
+
+    /// Members that always want `wanted` bytes, until `end`. Every alarm is
+    /// late by what `late` says of its number. Who got how much, when.
+    fn saturate(
+        core: &mut Core,
+        members: &[Member],
+        wanted: u64,
+        end: u64,
+        mut late: impl FnMut(u64) -> u64,
+    ) -> Vec<(Timestamp, Member, u64)> {
+        let mut grants = Vec::new();
+        let mut now = at(0);
+        let mut alarms = 0;
+        let mut asking = members.to_vec();
+        while now <= at(end) {
+            core.disarm();
+            core.dispatch(now);
+            let told = members
+                .iter()
+                .filter(|member| core.seats[member.index()].granted > 0);
+            asking.extend(told);
+            for member in asking.drain(..) {
+                while let Answer::Granted(size) = core.ask(now, member, bytes(wanted)) {
+                    grants.push((now, member, size.get()));
+                }
+            }
+            let alarm = core.alarm_to_set().unwrap();
+            assert!(alarm > now);
+            now = at(alarm.as_nanos() + late(alarms));
+            alarms += 1;
+        }
+        grants
+    }
+
+    fn total(grants: &[(Timestamp, Member, u64)]) -> u64 {
+        grants.iter().map(|(_, _, size)| size).sum()
+    }
+
+    #[test]
+    fn a_thousand_get_it_all_in_order() {
+        let mut core = core("token-bucket:rate=100kB/s,burst=1500B");
+        let members: Vec<_> = (0..1_000).map(|_| core.join(NonZeroU32::MIN)).collect();
+        let grants = saturate(&mut core, &members, 16_384, 60 * SECOND, |n| {
+            n * 7_919 % 1_000_000
+        });
+        let (moved, all) = (total(&grants), 1_500 + 60 * 100_000);
+        assert!(
+            moved <= all && all - moved < all / 1_000,
+            "{moved} of {all}"
+        );
+        // First come, first served: in each round everybody is served once, in the same order.
+        let order: Vec<_> = grants.iter().map(|(_, member, _)| member.index()).collect();
+        let first_round = &order[..1_000];
+        assert_eq!(*first_round, (0..1_000).collect::<Vec<_>>());
+        assert_eq!(order[1_000..2_000], *first_round);
+    }
+}

@@ -1,0 +1,109 @@
+//! What a server is told before it starts.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::users::{Database, PasswordCost};
+
+#[cfg(feature = "cli")]
+pub mod file;
+
+/// The port when none is given: that of SOCKS.
+pub const DEFAULT_PORT: u16 = 1080;
+
+/// Everything a [`Server`](crate::Server) needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen, at least one; port 0 is any free port. Every dialect
+    /// is recognised on every listener.
+    pub listen: Vec<SocketAddr>,
+    /// Where the accounts are.
+    pub database: Database,
+    /// Networks that may be reached although they are loopback, private,
+    /// link-local or otherwise special.
+    pub allow_egress: Vec<IpNet>,
+    /// What hashing a new password costs.
+    pub password_cost: PasswordCost,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// How many there may be.
+    pub caps: Caps,
+    /// How often usage is written to the database: what a killed process loses.
+    pub accounting_interval: Duration,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the first moment of a connection to its whole request, however it drips.
+    pub handshake: Duration,
+    /// Resolving and connecting.
+    pub connect: Duration,
+    /// Silence after one side has finished; before that there is no limit.
+    pub half_closed: Duration,
+    /// From the signal to stop until open connections are cut.
+    pub drain: Duration,
+}
+
+/// How many there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Connections of all users; one more is closed at once.
+    pub connections: usize,
+    /// Connections that have not logged in; one more ends the oldest of them.
+    pub handshakes: usize,
+    /// Connections of one user; one more is refused.
+    pub connections_per_user: usize,
+}
+
+impl Config {
+    /// The defaults: the loopback address and port 1080, special targets
+    /// denied, accounts in `database`.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self {
+            listen: vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT)],
+            database,
+            allow_egress: Vec::new(),
+            password_cost: PasswordCost::default(),
+            timeouts: Timeouts::default(),
+            caps: Caps::default(),
+            accounting_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    /// 10 s for a handshake, 10 s to connect, 10 min half-closed, 30 s to drain.
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            connect: Duration::from_secs(10),
+            half_closed: Duration::from_secs(600),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Caps {
+    /// As many connections as the process has descriptors for, two each; an
+    /// eighth of them may be in their handshake, at most 1,024; 1,024 a user.
+    fn default() -> Self {
+        let connections = descriptors().saturating_sub(64).max(16) / 2;
+        Self {
+            connections,
+            handshakes: (connections / 8).clamp(8, 1_024),
+            connections_per_user: 1_024,
+        }
+    }
+}
+
+/// How many files this process may have open.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit
+        .current
+        .map_or(1 << 20, |limit| usize::try_from(limit).unwrap_or(1 << 20))
+}

@@ -1,0 +1,9 @@
+//! The proxy as a program: parses, calls, prints one error, picks the exit code.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

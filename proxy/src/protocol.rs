@@ -1,0 +1,216 @@
+//! Wire formats as functions of bytes: no socket, no clock, no state.
+//!
+//! Every parser has one shape: `Ok(Some((value, used)))` when a whole message
+//! stands at the front, `Ok(None)` when more bytes are needed, and an error as
+//! soon as no further byte could make it valid. What a parser says about a
+//! prefix never changes with how the bytes were split on the way.
+//!
+//! | first byte | dialect |
+//! |---|---|
+//! | `05` | [`socks5`] (RFC 1928 with RFC 1929) |
+//! | printable ASCII, or the start of UTF-8 beyond it | [`line`](self::line): `host port user password` |
+//! | anything else, `04` (SOCKS4 has no passwords) among it | refused |
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+pub mod line;
+pub mod socks5;
+
+/// The dialects that share a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// SOCKS5 with username and password.
+    Socks5,
+    /// One line of text, answered with one line of text.
+    Line,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Socks5 => "socks5",
+            Self::Line => "line",
+        })
+    }
+}
+
+/// Which dialect a client speaks, from the first bytes it sent.
+///
+/// # Errors
+/// [`WireError::Unrecognised`] if no dialect begins so.
+pub fn recognise(bytes: &[u8]) -> Result<Option<Dialect>, WireError> {
+    match bytes.first() {
+        None => Ok(None),
+        Some(&socks5::VERSION) => Ok(Some(Dialect::Socks5)),
+        Some(0x21..=0x7e | 0xc2..=0xf4) => Ok(Some(Dialect::Line)),
+        Some(&first) => Err(WireError::Unrecognised { first }),
+    }
+}
+
+/// Where a client wants to be connected to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// The host, not yet resolved.
+    pub host: Host,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// A host as a client names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// An address.
+    Address(IpAddr),
+    /// A name for the resolver: 1 to 255 bytes, no control characters, no white space.
+    Name(String),
+}
+
+impl Host {
+    /// Reads a host from text: an address in its usual form (brackets round an
+    /// IPv6 one are accepted), else a name.
+    ///
+    /// # Errors
+    /// [`WireError::Host`] if it is empty, longer than 255 bytes, not UTF-8, or
+    /// holds a control character or white space.
+    pub fn parse(text: &[u8]) -> Result<Self, WireError> {
+        let text = std::str::from_utf8(text).map_err(|_| WireError::Host)?;
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Address(address));
+        }
+        if let Some(inner) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
+            let address = inner.parse::<Ipv6Addr>().map_err(|_| WireError::Host)?;
+            return Ok(Self::Address(address.into()));
+        }
+        let sound = !text.is_empty()
+            && text.len() <= 255
+            && !text.contains(|c: char| c.is_control() || c.is_whitespace());
+        if sound {
+            Ok(Self::Name(text.to_owned()))
+        } else {
+            Err(WireError::Host)
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
+            Host::Address(address) => write!(f, "{address}:{}", self.port),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
+}
+
+/// A name and a password as they came over the wire: bytes, unchecked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user's name.
+    pub name: Vec<u8>,
+    /// The password, never printed.
+    pub password: Vec<u8>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("name", &String::from_utf8_lossy(&self.name))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why bytes are not what their dialect asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// No dialect begins with this byte.
+    #[error("no known protocol begins with {first:#04x}")]
+    Unrecognised {
+        /// The byte.
+        first: u8,
+    },
+    /// A SOCKS message with another version.
+    #[error("SOCKS version {got:#04x}, not 0x05")]
+    Version {
+        /// The version byte.
+        got: u8,
+    },
+    /// A username/password message with another version (RFC 1929 has 1).
+    #[error("username/password version {got:#04x}, not 0x01")]
+    PasswordVersion {
+        /// The version byte.
+        got: u8,
+    },
+    /// Neither CONNECT nor a command that we know of.
+    #[error("SOCKS command {got:#04x} is not supported")]
+    Command {
+        /// The command byte.
+        got: u8,
+    },
+    /// Neither IPv4, IPv6 nor a name.
+    #[error("SOCKS address type {got:#04x} is not supported")]
+    AddressType {
+        /// The address type byte.
+        got: u8,
+    },
+    /// Not a host.
+    #[error("the host is empty, too long or not text")]
+    Host,
+    /// Not a port.
+    #[error("the port is not a number from 1 to 65535")]
+    Port,
+    /// The line is not `host port user password` and CR LF.
+    #[error("the line is not \"host port user password\" ended by CR LF")]
+    Line,
+    /// The line does not end where it must.
+    #[error("the line is longer than {} bytes", line::MAX_LEN)]
+    LineTooLong,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recognises_by_the_first_byte() {
+        assert_eq!(recognise(b""), Ok(None));
+        assert_eq!(recognise(&[5]), Ok(Some(Dialect::Socks5)));
+        assert_eq!(recognise(b"127.0.0.1 80"), Ok(Some(Dialect::Line)));
+        assert_eq!(recognise("\u{4f8b}".as_bytes()), Ok(Some(Dialect::Line)));
+        for first in [0, 1, 4, b'\r', b'\n', b' ', 0x7f, 0x80, 0xff] {
+            assert_eq!(recognise(&[first]), Err(WireError::Unrecognised { first }));
+        }
+    }
+
+    #[test]
+    fn hosts_are_addresses_where_they_can_be() {
+        let address = |text: &str| Host::Address(text.parse().unwrap());
+        assert_eq!(Host::parse(b"10.0.0.1"), Ok(address("10.0.0.1")));
+        assert_eq!(Host::parse(b"::1"), Ok(address("::1")));
+        assert_eq!(Host::parse(b"[::1]"), Ok(address("::1")));
+        assert_eq!(
+            Host::parse(b"a.example"),
+            Ok(Host::Name("a.example".into()))
+        );
+        for bad in [
+            &b""[..],
+            b"a b",
+            b"a\0",
+            b"\xff",
+            b"[a]",
+            b"[10.0.0.1]",
+            &[b'a'; 256],
+        ] {
+            assert_eq!(Host::parse(bad), Err(WireError::Host), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_printed() {
+        let credentials = Credentials {
+            name: b"al".to_vec(),
+            password: b"secret".to_vec(),
+        };
+        assert!(!format!("{credentials:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,87 @@
+//! One direction of one connection: what it may move, what it has moved.
+
+use std::sync::Arc;
+
+use super::Ending;
+use crate::budget::{Claim, Refusal};
+use crate::users::{Account, Authenticated, Direction};
+
+/// One direction's way to its user's budget and counters.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    account: Arc<Account>,
+    direction: Direction,
+    /// The account's layout that `claim` belongs to.
+    layout: u64,
+    /// None: unlimited.
+    claim: Option<Claim>,
+    moved: u64,
+}
+
+impl Lane {
+    pub(crate) fn new(user: &Authenticated, direction: Direction) -> Self {
+        let account = Arc::clone(user.account());
+        let mut lane = Self {
+            account,
+            direction,
+            layout: 0,
+            claim: None,
+            moved: 0,
+        };
+        lane.renew();
+        lane
+    }
+
+    /// Bytes written so far.
+    pub(crate) const fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Whether a budget is to be asked.
+    pub(super) const fn is_limited(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    /// Waits until some of `most` bytes may move, and says how many.
+    pub(super) async fn acquire(&mut self, most: usize) -> Result<usize, Ending> {
+        loop {
+            if self.layout != self.account.layout() {
+                self.renew();
+            }
+            let Some(claim) = &mut self.claim else {
+                return Ok(most);
+            };
+            match claim.acquire(to_u64(most)).await {
+                Ok(granted) => return Ok(usize::try_from(granted).unwrap_or(most)),
+                Err(Refusal::Never) => return Err(Ending::Limit),
+                Err(Refusal::Retired) => self.renew(),
+            }
+        }
+    }
+
+    /// `bytes` of what was granted last did not move.
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        if let Some(claim) = &mut self.claim {
+            claim.give_back(to_u64(bytes));
+        }
+    }
+
+    /// `bytes` have been written.
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.moved = self.moved.saturating_add(to_u64(bytes));
+        self.account.count(self.direction, to_u64(bytes));
+    }
+
+    fn renew(&mut self) {
+        // The layout first: if it changes in between, we only come here again.
+        self.layout = self.account.layout();
+        self.claim = self
+            .account
+            .budget(self.direction)
+            .map(|budget| budget.join());
+    }
+}
+
+fn to_u64(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,270 @@
+//! Bind, accept, drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Caps, Config, Timeouts};
+use crate::egress::Egress;
+use crate::session;
+use crate::users::{StoreError, UserError, Users};
+
+mod accept;
+mod handshakes;
+
+use handshakes::Handshakes;
+
+/// Clients that the kernel completes before we accept them.
+const BACKLOG: u32 = 4_096;
+/// How often the database is asked whether another process changed a user.
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// A proxy that listens. It serves while [`Server::run`] runs; dropped, it
+/// listens no more.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    addrs: Vec<SocketAddr>,
+    shared: Arc<Shared>,
+    connections: Arc<Semaphore>,
+    accounting_interval: Duration,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// No address to listen on.
+    #[error("no address to listen on: give at least one, as in --listen 127.0.0.1:1080")]
+    NoAddress,
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {}", remedy(source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The accounts cannot be opened.
+    #[error(transparent)]
+    Users(#[from] UserError),
+}
+
+/// Why a server stopped other than asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The last of the usage could not be written.
+    #[error("usage was counted and could not be written")]
+    Flush(#[from] StoreError),
+}
+
+/// What every session needs.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) users: Users,
+    pub(crate) egress: Egress,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) caps: Caps,
+    pub(crate) handshakes: Handshakes,
+    /// Nothing new is begun.
+    pub(crate) stopping: CancellationToken,
+    /// Nothing goes on.
+    pub(crate) cut: CancellationToken,
+    ids: AtomicU64,
+}
+
+impl Server {
+    /// Opens the accounts and listens: on return clients can connect, and
+    /// [`Server::addrs`] has the real ports.
+    ///
+    /// # Errors
+    /// [`BindError`]
+    pub async fn bind(config: Config) -> Result<Self, BindError> {
+        if config.listen.is_empty() {
+            return Err(BindError::NoAddress);
+        }
+        let bound =
+            |&address| listen(address).map_err(|source| BindError::Listen { address, source });
+        let listeners = config
+            .listen
+            .iter()
+            .map(bound)
+            .collect::<Result<Vec<_>, _>>()?;
+        let addrs = listeners.iter().zip(&config.listen);
+        let addrs = addrs.map(|(listener, &address)| {
+            listener
+                .local_addr()
+                .map_err(|source| BindError::Listen { address, source })
+        });
+        let addrs = addrs.collect::<Result<Vec<_>, _>>()?;
+        let users = Users::open(&config.database, config.password_cost).await?;
+        let shared = Shared {
+            users,
+            egress: Egress::new(config.allow_egress, addrs.clone(), config.timeouts.connect),
+            timeouts: config.timeouts,
+            caps: config.caps,
+            handshakes: Handshakes::new(config.caps.handshakes),
+            stopping: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            ids: AtomicU64::new(0),
+        };
+        Ok(Self {
+            listeners,
+            addrs,
+            shared: Arc::new(shared),
+            connections: Arc::new(Semaphore::new(
+                config.caps.connections.min(Semaphore::MAX_PERMITS),
+            )),
+            accounting_interval: config.accounting_interval,
+        })
+    }
+
+    /// Where clients can connect, in the order of [`Config::listen`].
+    #[must_use]
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// A handle to the accounts; it stays good after the server has stopped.
+    #[must_use]
+    pub fn users(&self) -> Users {
+        self.shared.users.clone()
+    }
+
+    /// Serves until `shutdown` is ready, then drains: accepts nobody, lets open
+    /// connections end for the time the config gives them, cuts the rest, and
+    /// writes the last of the usage.
+    ///
+    /// # Errors
+    /// [`RunError`]
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let shared = self.shared;
+        // Dropped half-way, nothing that was spawned here goes on.
+        let _cut = shared.cut.clone().drop_guard();
+        let _stopping = shared.stopping.clone().drop_guard();
+        let sessions = TaskTracker::new();
+        for listener in self.listeners {
+            let door = Door {
+                shared: Arc::clone(&shared),
+                connections: Arc::clone(&self.connections),
+                sessions: sessions.clone(),
+            };
+            tokio::spawn(accept::run(listener, door));
+        }
+        let books = tokio::spawn(keep_books(Arc::clone(&shared), self.accounting_interval));
+        shutdown.await;
+        shared.stopping.cancel();
+        sessions.close();
+        if tokio::time::timeout(shared.timeouts.drain, sessions.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(connections = sessions.len(), "cut after the drain time-out");
+            shared.cut.cancel();
+            sessions.wait().await;
+        }
+        books.abort();
+        Ok(shared.users.flush().await?)
+    }
+}
+
+impl Shared {
+    /// A number for a connection, unique in this process.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// What an accepted client passes through.
+#[derive(Debug)]
+struct Door {
+    shared: Arc<Shared>,
+    connections: Arc<Semaphore>,
+    sessions: TaskTracker,
+}
+
+impl Door {
+    /// Serves a client, or closes it at once if there are too many.
+    fn admit(&self, client: TcpStream, source: SocketAddr) {
+        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+            tracing::warn!(%source, "refused: too many connections");
+            return;
+        };
+        if let Err(error) = prepare(&client) {
+            tracing::debug!(%source, %error, "a client left at once");
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        self.sessions.spawn(async move {
+            let _permit = permit;
+            let _witness = Witness;
+            session::serve(client, source, shared).await;
+        });
+    }
+}
+
+/// Says so when a connection's task panics; the others go on.
+struct Witness;
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a connection ended in a panic; please report it");
+        }
+    }
+}
+
+/// Writes usage at an interval and looks for changes that others made.
+async fn keep_books(shared: Arc<Shared>, interval: Duration) {
+    let mut flush = ticks(interval);
+    let mut refresh = ticks(REFRESH);
+    loop {
+        tokio::select! {
+            _ = flush.tick() => if let Err(error) = shared.users.flush().await {
+                tracing::error!(%error, "usage is kept until it can be written");
+            },
+            _ = refresh.tick() => if let Err(error) = shared.users.refresh().await {
+                tracing::error!(%error, "users are served as last read");
+            },
+        }
+    }
+}
+
+fn ticks(interval: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn prepare(client: &TcpStream) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    socket2::SockRef::from(client).set_keepalive(true)
+}
+
+fn remedy(error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there; stop it or choose another port",
+        io::ErrorKind::AddrNotAvailable => "this host does not have that address",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose a higher one",
+        _ => return error.to_string(),
+    };
+    format!("{error}: {hint}")
+}

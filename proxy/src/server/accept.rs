@@ -1,0 +1,68 @@
+//! Accepting clients, also when there is nothing left to accept them with.
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use super::Door;
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Accepts until the server stops.
+pub(super) async fn run(listener: TcpListener, door: Door) {
+    let mut spare = Spare::new();
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = door.shared.stopping.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((client, source)) => {
+                pause = SHORTEST_PAUSE;
+                door.admit(client, source);
+            }
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                if pause == SHORTEST_PAUSE {
+                    tracing::error!(%error, "cannot accept clients: raise the limit of open files or lower the cap of connections");
+                }
+                spare.refuse_one(&listener).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// A client that was gone before it was accepted is no fault of ours.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// A descriptor to give up when there is none left: with it a waiting client
+/// can be accepted and closed, where it would hang otherwise.
+struct Spare(Option<File>);
+
+impl Spare {
+    fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    async fn refuse_one(&mut self, listener: &TcpListener) {
+        if self.0.take().is_some() {
+            // There was somebody a moment ago; if not now, there is no need to wait.
+            let _ = tokio::time::timeout(SHORTEST_PAUSE, listener.accept()).await;
+        }
+        *self = Self::new();
+    }
+}
