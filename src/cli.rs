@@ -28,6 +28,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Write the traffic that a scenario offers: `t_ns,size,user,connection`
     Traffic(TrafficArgs),
+    /// Run one algorithm over a recorded trace
+    Replay(ReplayArgs),
 }
 
 /// Arguments of `scenario`.

@@ -2,6 +2,7 @@
 //! prints the result, and says how it went.
 
 mod check;
+mod replay;
 mod traffic;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -95,6 +96,7 @@ pub fn run(cli: Cli) -> Result<Outcome, Failure> {
     match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Traffic(args) => traffic::run(&args),
+        Command::Replay(args) => replay::run(&args),
     }
 }
 

@@ -13,6 +13,7 @@ mod bound;
 mod conservation;
 mod curve;
 mod delay;
+pub mod exact;
 mod fairness;
 mod figures;
 mod jitter;

@@ -1,5 +1,11 @@
 //! The scenario files of the repository, as scenarios.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what cannot be read fails the test"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -47,6 +47,17 @@ impl Moments {
         (self.count > 0).then(|| self.sum as f64 / self.count as f64)
     }
 
+    /// Mean of the values less `by`, which is no more than the least of them,
+    /// without cancellation; `None` without any value.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a figure for people, 53 bits suffice"
+    )]
+    pub(crate) fn mean_less(&self, by: u64) -> Option<f64> {
+        let less = u128::from(by) * u128::from(self.count);
+        (self.count > 0).then(|| self.sum.saturating_sub(less) as f64 / self.count as f64)
+    }
+
     /// Standard deviation of the population; `None` without any value.
     #[expect(
         clippy::cast_precision_loss,

@@ -1,0 +1,166 @@
+//! `weirgate replay`: one algorithm over a recorded trace, a packet at a time.
+
+mod events;
+mod limit;
+mod tally;
+mod text;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use flow::{Limiter, Policer, Policy, Shaper};
+use miette::Diagnostic;
+use traffic::{TraceError, TraceReader};
+
+use self::events::Events;
+use self::limit::{Apply, Each};
+use self::tally::Tally;
+use super::{Failure, Outcome, print};
+use crate::cli::{ReplayArgs, ReplayMode};
+use crate::output::OutputError;
+use crate::scenario::problem::split_remedy;
+
+/// A trace that cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {message}", path.display())]
+struct BadTrace {
+    path: PathBuf,
+    message: String,
+    help: String,
+    source: Option<io::Error>,
+}
+
+impl Diagnostic for BadTrace {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        Some(Box::new(&self.help))
+    }
+}
+
+/// What the command line asks for and no algorithm can do.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum BadUsage {
+    #[error("`{0}` cannot be applied with --mode shape")]
+    #[diagnostic(help("it can only police: write --mode police"))]
+    PolicesOnly(&'static str),
+    #[error("--queue is the queue of a shaper, and --mode police has none")]
+    #[diagnostic(help("leave --queue out, or write --mode shape"))]
+    QueueOfPolicer,
+}
+
+/// Why a replay ended early.
+enum Broken {
+    Trace(TraceError),
+    Output(OutputError),
+}
+
+pub(super) fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
+    check(args).map_err(Failure::input)?;
+    let bad = |error| Failure::input(bad_trace(&args.trace, error));
+    let trace = File::open(&args.trace)
+        .map_err(|source| Failure::input(unreadable(&args.trace, source)))
+        .and_then(|file| TraceReader::new(file).map_err(bad))?;
+    let events = args.events.as_deref().map(Events::create).transpose()?;
+    let replay = Replay {
+        args,
+        trace,
+        events,
+    };
+    let tally = args.limiter.visit(replay).map_err(|broken| match broken {
+        Broken::Trace(error) => bad(error),
+        Broken::Output(error) => error.into(),
+    })?;
+    let report = tally.report();
+    if args.json {
+        print(&report.json()?)?;
+    } else {
+        print(&report.text(args))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn check(args: &ReplayArgs) -> Result<(), BadUsage> {
+    match args.mode {
+        ReplayMode::Shape if !args.limiter.modes().shape => {
+            Err(BadUsage::PolicesOnly(args.limiter.kind()))
+        }
+        ReplayMode::Police if args.queue.is_some() => Err(BadUsage::QueueOfPolicer),
+        _ => Ok(()),
+    }
+}
+
+fn unreadable(path: &Path, source: io::Error) -> BadTrace {
+    BadTrace {
+        path: path.to_owned(),
+        message: "cannot read this trace".to_owned(),
+        help: "`weirgate traffic` writes a trace of a scenario".to_owned(),
+        source: Some(source),
+    }
+}
+
+fn bad_trace(path: &Path, error: TraceError) -> BadTrace {
+    let text = error.to_string();
+    let (message, help) = split_remedy(&text);
+    BadTrace {
+        path: path.to_owned(),
+        message: message.to_owned(),
+        help: help
+            .unwrap_or("a trace is CSV with the columns t_ns,size,user,connection")
+            .to_owned(),
+        source: match error {
+            TraceError::Read { source, .. } => Some(source),
+            _ => None,
+        },
+    }
+}
+
+/// Everything that a replay needs but the limiter.
+struct Replay<'a> {
+    args: &'a ReplayArgs,
+    trace: TraceReader<File>,
+    events: Option<Events>,
+}
+
+impl flow::policy::Visitor for Replay<'_> {
+    type Out = Result<Tally, Broken>;
+
+    fn visit<L: Limiter + Clone + Send + 'static>(self, limiter: L) -> Self::Out {
+        match self.args.mode {
+            ReplayMode::Police => self.each(Policer::new(limiter)),
+            ReplayMode::Shape => {
+                let queue = own_queue(&self.args.limiter).or(self.args.queue);
+                self.each(Shaper::new(limiter, queue))
+            }
+        }
+    }
+}
+
+/// The queue that is part of the algorithm.
+const fn own_queue(policy: &Policy) -> Option<flow::ByteSize> {
+    match policy {
+        Policy::LeakyBucket { queue, .. } => *queue,
+        _ => None,
+    }
+}
+
+impl Replay<'_> {
+    fn each<A: Apply + Clone>(mut self, limiter: A) -> Result<Tally, Broken> {
+        let mut limiters = Each::new(limiter, self.args.per_user);
+        let mut tally = Tally::new(&self.args.limiter, self.args.per_user);
+        while let Some(packet) = self.trace.next() {
+            let packet = packet.map_err(Broken::Trace)?;
+            let verdict = limiters.of(packet.user).offer(packet.at, packet.size);
+            tally.add(&packet, verdict);
+            if let Some(events) = &mut self.events {
+                events
+                    .write(&packet, self.trace.users(), verdict)
+                    .map_err(Broken::Output)?;
+            }
+        }
+        if let Some(events) = self.events {
+            events.finish().map_err(Broken::Output)?;
+        }
+        tally.name(self.trace.users());
+        Ok(tally)
+    }
+}
