@@ -91,19 +91,24 @@ impl Staircase {
             waited = need / self.carries * self.length;
             need %= self.carries;
         }
-        // What is left is carried within one round from here, or never: two
-        // passes see the rest of this round and the beginning of the next.
-        for _ in 0..=u8::from(self.repeat) {
+        // What is left is carried within one round from here, or never: the rest
+        // of this one and the next. Where that is exactly its end, the packet is
+        // due when the one after begins to send.
+        let rounds = if self.repeat { 3 } else { 1 };
+        let mut surplus = 0;
+        for _ in 0..rounds {
             let mut start = 0;
             for level in &self.levels {
                 let end = start + u128::from(level.lasts.get());
                 let left = end.saturating_sub(place.max(start));
                 if let Some(time) = level.time_of(need, left) {
-                    let surplus = time * level.rate() - need;
+                    surplus += time * level.rate() - need;
                     let gap = u64::try_from(waited + time).unwrap_or(u64::MAX);
                     return Some((Nanos::new(gap), surplus));
                 }
-                need -= left * level.rate();
+                let carried = left * level.rate();
+                surplus += carried.saturating_sub(need);
+                need = need.saturating_sub(carried);
                 waited += left;
                 start = end;
             }
@@ -170,5 +175,24 @@ mod tests {
             "50 in the last second, 50 in the next"
         );
         assert_eq!(seconds(&round, 30, 3000 * 1000), Some(50_000));
+    }
+    #[test]
+    fn levels_of_single_nanoseconds_lose_nothing() {
+        let nano = |rate| Level {
+            rate: ByteRate::new(rate),
+            lasts: Nanos::new(1),
+        };
+        let levels = [nano(3), nano(0), nano(7), nano(5)];
+        let round = Staircase::new(&levels, true);
+        let rates = levels.map(|level| level.rate());
+        for elapsed in 0..4 {
+            for need in 0..60 {
+                let (gap, surplus) = round.climb(Nanos::new(elapsed as u64), need).unwrap();
+                let mut places = rates.iter().cycle().skip(elapsed);
+                let carried: u128 = (0..gap.get()).filter_map(|_| places.next()).sum();
+                assert_eq!(carried, need + surplus, "{need} from {elapsed}");
+                assert_ne!(places.next(), Some(&0), "{need} from {elapsed}");
+            }
+        }
     }
 }

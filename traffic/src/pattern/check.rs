@@ -10,7 +10,7 @@ use flow::{ByteSize, Nanos};
 const MAX_LEVELS: usize = 1000;
 
 /// On average no more periods, or states, pass between two packets.
-const MAX_PERIODS_PER_PACKET: f64 = 10_000.0;
+const MAX_PERIODS_PER_PACKET: f64 = 1_000.0;
 
 impl Pattern {
     /// Whether its generators do what the pattern says, in bounded time a packet.
@@ -86,7 +86,7 @@ impl Pattern {
         let on = mean_on.get() as f64 * typical;
         let packet = size.largest().get() as f64 / peak_rate.get() as f64 * 1e9;
         if packet > on * MAX_PERIODS_PER_PACKET {
-            let why = "one packet at peak_rate takes more than 10000 on periods";
+            let why = "one packet at peak_rate takes more than 1000 on periods";
             return Err(SpecError::conflict("mean_on", why));
         }
         Ok(())
@@ -110,7 +110,7 @@ fn check_states(states: &[Level], size: &SizeDistribution) -> Result<(), SpecErr
     let packet = size.mean() / mean_of_levels(states) * 1e9;
     let total: f64 = states.iter().map(|state| state.lasts.get() as f64).sum();
     if packet > total / states.len() as f64 * MAX_PERIODS_PER_PACKET {
-        let why = "more than 10000 states pass between two packets";
+        let why = "more than 1000 states pass between two packets";
         return Err(SpecError::conflict("states", why));
     }
     Ok(())
