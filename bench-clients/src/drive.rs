@@ -124,6 +124,65 @@ pub struct RunError {
     pub source: FlowError,
 }
 
+impl FlowPlan {
+    /// A flow from the start of the run, with every send and receipt in a log.
+    #[must_use]
+    pub fn new(
+        ends: Ends,
+        direction: Direction,
+        generator: impl Generator + Send + 'static,
+        behaviour: Behaviour,
+    ) -> Self {
+        Self {
+            ends,
+            direction,
+            generator: Box::new(generator),
+            behaviour,
+            start: Timestamp::ZERO,
+            wait: Wait::default(),
+            sends: Log::new(),
+            receipts: Log::of_receipts(),
+        }
+    }
+}
+
+impl<S, R> FlowPlan<S, R> {
+    /// The same flow with other places for its sends and receipts, such as closures.
+    #[must_use]
+    pub fn into_sinks<T, U>(self, sends: T, receipts: U) -> FlowPlan<T, U> {
+        FlowPlan {
+            ends: self.ends,
+            direction: self.direction,
+            generator: self.generator,
+            behaviour: self.behaviour,
+            start: self.start,
+            wait: self.wait,
+            sends,
+            receipts,
+        }
+    }
+
+    /// The same flow with a sender that starts at `start`.
+    #[must_use]
+    pub fn starting_at(mut self, start: Timestamp) -> Self {
+        self.start = start;
+        self
+    }
+}
+
+impl RunPlan {
+    /// A run of `duration` without a drain, and never stopped.
+    #[must_use]
+    pub fn new(clock: Clock, duration: Nanos) -> Self {
+        Self {
+            clock,
+            duration,
+            drain: Nanos::ZERO,
+            stop: CancellationToken::new(),
+        }
+    }
+}
+
 impl<S: Sink + 'static, R: Sink + 'static> FlowPlan<S, R> {
     /// Runs this flow alone.
     ///

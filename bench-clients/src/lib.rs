@@ -9,6 +9,38 @@
 //! - [`sender`] sends what a [`traffic::Generator`] says, on absolute deadlines;
 //! - [`receiver`] reads as it comes, verifies every byte and stamps each read;
 //! - [`drive`] runs both for many flows on one [`Clock`] and returns their logs.
+//!
+//! ```
+//! use bench_clients::{
+//!     Behaviour, Clock, Direction, FlowPlan, Identify, RunPlan, SocketOptions, Target, Via, drive_all,
+//! };
+//! use flow::{ByteSize, Nanos};
+//! use std::time::Duration;
+//! use traffic::{Pattern, Purpose, StreamSeed};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let sockets = SocketOptions::default();
+//! let target = Target::bind("127.0.0.1:0".parse()?, sockets).await?;
+//! let via = Via::Direct; // or "socks5://ann:pw@127.0.0.1:1080".parse()?
+//! let pattern: Pattern = "constant:rate=1MB/s,size=1000B".parse()?;
+//! let behaviour = Behaviour::Blocking { buffer: ByteSize::new(65_536) };
+//! let mut plans = Vec::new();
+//! for connection in 0..4 {
+//!     let ends = target.open(&via, Identify::OwnPort, &sockets).await?;
+//!     let seed = StreamSeed::derive(1, 0, 0, connection, Purpose::Traffic);
+//!     let generator = pattern.generator(seed).ok_or("a trace")?;
+//!     plans.push(FlowPlan::new(ends, Direction::Down, generator, behaviour));
+//! }
+//! // All connections are up: the run starts, for all of them at the same instant.
+//! let clock = Clock::starting_in(Duration::from_millis(10));
+//! let run = RunPlan::new(clock, Nanos::from_millis(50));
+//! for log in drive_all(plans, &run).await? {
+//!     println!("{} sends, {} receipts", log.sends.len(), log.receipts.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod clock;
@@ -26,8 +58,8 @@ mod task;
 pub mod window;
 
 pub use clock::Clock;
-pub use dial::{Credentials, Endpoint, Via};
-pub use drive::{Direction, FlowLog, FlowPlan, RunPlan};
+pub use dial::{Credentials, Endpoint, SocketOptions, Via};
+pub use drive::{Behaviour, Direction, FlowLog, FlowPlan, RunPlan, drive_all};
 pub use log::{Log, Sink};
 pub use pace::Wait;
 pub use target::{Ends, Identify, Target};

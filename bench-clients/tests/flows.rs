@@ -7,7 +7,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use bench_clients::{
-    Clock, Direction, Ends, FlowPlan, Identify, Log, RunPlan, Target, Via, Wait,
+    Clock, Direction, Ends, FlowPlan, Identify, RunPlan, Target, Via,
     dial::SocketOptions,
     drive::{Behaviour, FlowError, drive_all},
     receiver::{ReceiveEnd, ReceiveError},
@@ -56,19 +56,6 @@ fn run_of(duration: Nanos) -> RunPlan {
     }
 }
 
-fn plan(ends: Ends, direction: Direction, behaviour: Behaviour, generator: Every) -> FlowPlan {
-    FlowPlan {
-        ends,
-        direction,
-        generator: Box::new(generator),
-        behaviour,
-        start: Timestamp::ZERO,
-        wait: Wait::Timer,
-        sends: Log::new(),
-        receipts: Log::of_receipts(),
-    }
-}
-
 const OPEN_LOOP: Behaviour = Behaviour::OpenLoop {
     backlog_limit: ByteSize::new(1 << 30),
 };
@@ -91,7 +78,7 @@ async fn every_byte_of_many_flows_arrives_in_both_directions() {
             size: 100 + index as u64,
             left: 1000,
         };
-        plans.push(plan(ends, direction, behaviour, every));
+        plans.push(FlowPlan::new(ends, direction, every, behaviour));
     }
     let logs = drive_all(plans, &run_of(Nanos::from_secs(30)))
         .await
@@ -132,7 +119,7 @@ async fn a_run_ends_at_its_duration_with_what_was_measured() {
         left: u64::MAX,
     };
     let run = run_of(Nanos::from_millis(50));
-    let log = plan(ends, Direction::Down, OPEN_LOOP, every)
+    let log = FlowPlan::new(ends, Direction::Down, every, OPEN_LOOP)
         .drive(&run)
         .await
         .unwrap();
@@ -161,7 +148,7 @@ async fn a_stop_ends_all_flows_without_an_error() {
             size: 10,
             left: u64::MAX,
         };
-        plans.push(plan(ends, Direction::Up, OPEN_LOOP, every));
+        plans.push(FlowPlan::new(ends, Direction::Up, every, OPEN_LOOP));
     }
     let run = run_of(Nanos::from_secs(3600));
     let stop = run.stop.clone();
@@ -219,7 +206,7 @@ async fn through(tamper: fn(&mut Vec<u8>)) -> Result<bench_clients::FlowLog, Flo
         size: 1000,
         left: 100,
     };
-    plan(ends, Direction::Down, OPEN_LOOP, every)
+    FlowPlan::new(ends, Direction::Down, every, OPEN_LOOP)
         .drive(&run_of(Nanos::from_secs(30)))
         .await
 }
@@ -282,7 +269,7 @@ async fn a_connection_that_the_proxy_ends_is_a_result() {
         buffer: ByteSize::new(1 << 20),
     };
     let run = run_of(Nanos::from_secs(3600));
-    let log = plan(ends, Direction::Down, blocking, every)
+    let log = FlowPlan::new(ends, Direction::Down, every, blocking)
         .drive(&run)
         .await
         .unwrap();
@@ -338,4 +325,39 @@ async fn a_proxy_that_claims_a_connection_it_does_not_have_is_caught() {
         matches!(error, OpenError::NothingArrived { .. }),
         "{error:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_can_be_taken_as_they_happen() {
+    let target = target().await;
+    let options = SocketOptions::default();
+    let ends = target
+        .open(&Via::Direct, Identify::OwnPort, &options)
+        .await
+        .unwrap();
+    let every = Every {
+        gap: Nanos::from_micros(10),
+        size: 100,
+        left: 1000,
+    };
+    let (events, taken) = std::sync::mpsc::channel();
+    let received = events.clone();
+    let start = Timestamp::from_nanos(1_000_000);
+    let plan = FlowPlan::new(ends, Direction::Up, every, OPEN_LOOP)
+        .starting_at(start)
+        .into_sinks(
+            move |at, bytes: ByteSize| events.send((at, bytes.get(), 0)).unwrap(),
+            move |at, bytes: ByteSize| received.send((at, 0, bytes.get())).unwrap(),
+        );
+    let log = plan.drive(&run_of(Nanos::from_secs(30))).await.unwrap();
+    assert_eq!(log.received.get(), 100_000);
+    drop(log);
+    let (mut offered, mut delivered) = (0, 0);
+    for (at, sent, received) in taken {
+        assert!(at > start);
+        offered += sent;
+        delivered += received;
+        assert!(delivered <= offered, "received before it was due");
+    }
+    assert_eq!((offered, delivered), (100_000, 100_000));
 }

@@ -114,6 +114,18 @@ async fn lateness_does_not_build_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn giving_way_to_other_tasks_is_not_being_blocked() {
+    let plan = SendPlan {
+        // The timer fires at 2 ms.
+        start: micros(1300),
+        ..plan(SendMode::Blocking { window: None })
+    };
+    let generator = every(Nanos::ZERO, 1, 1000);
+    let (_, log) = run(&plan, generator, &mut tokio::io::sink()).await;
+    assert_eq!(instants(&log), [1_300_000; 1000]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_start_shifts_the_schedule() {
     let plan = SendPlan {
         start: micros(5000),
