@@ -35,8 +35,27 @@ pub struct SrTcm {
     drop_yellow: bool,
     /// The latest instant at which something changed.
     last: u64,
-    /// Where a refund goes.
-    latest: Color,
+    /// What a refund undoes.
+    latest: Taken,
+}
+
+/// The last packet that passed.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    color: Color,
+    size: ByteSize,
+}
+
+impl Taken {
+    const NOTHING: Self = Self {
+        color: Color::Red,
+        size: ByteSize::ZERO,
+    };
+
+    /// What is left of it without `size`.
+    const fn without(&self, size: ByteSize) -> ByteSize {
+        ByteSize::new(self.size.get().saturating_sub(size.get()))
+    }
 }
 
 impl Color {
@@ -79,6 +98,10 @@ impl Pool {
         self.slack(size).is_some_and(|slack| self.spent <= slack)
     }
 
+    fn give_back(&mut self, size: ByteSize) {
+        self.spent = self.spent.saturating_sub(billionths(size));
+    }
+
     fn room(&self) -> ByteSize {
         whole_bytes(billionths(self.depth).saturating_sub(self.spent))
     }
@@ -94,7 +117,7 @@ impl SrTcm {
             excess: Pool::full(ebs),
             drop_yellow,
             last: 0,
-            latest: Color::Red,
+            latest: Taken::NOTHING,
         }
     }
 
@@ -123,7 +146,7 @@ impl SrTcm {
 
     /// Takes `size` from the bucket of its color.
     fn take(&mut self, color: Color, size: ByteSize) {
-        self.latest = color;
+        self.latest = Taken { color, size };
         match color {
             Color::Green => self.committed.spent += billionths(size),
             Color::Yellow => self.excess.spent += billionths(size),
@@ -186,13 +209,16 @@ impl Limiter for SrTcm {
         passes
     }
 
+    /// As if the packet had been smaller, whatever color it had then had.
     fn refund(&mut self, _now: Timestamp, size: ByteSize) {
-        let pool = match self.latest {
-            Color::Green => &mut self.committed,
-            Color::Yellow => &mut self.excess,
+        let Taken { color, size: whole } = self.latest;
+        match color {
+            Color::Green => self.committed.give_back(whole),
+            Color::Yellow => self.excess.give_back(whole),
             Color::Red => return,
-        };
-        pool.spent = pool.spent.saturating_sub(billionths(size));
+        }
+        let rest = self.latest.without(size);
+        self.take(color_of(&self.committed, &self.excess, rest), rest);
     }
 
     fn set_rate(&mut self, now: Timestamp, rate: ByteRate) {
@@ -216,8 +242,8 @@ pub struct TrTcm {
     peak: Meter,
     peak_rate: ByteRate,
     drop_yellow: bool,
-    /// Where a refund goes.
-    latest: Color,
+    /// What a refund undoes.
+    latest: Taken,
 }
 
 impl TrTcm {
@@ -235,7 +261,7 @@ impl TrTcm {
             peak: Meter::new(peak_rate.max(rate), pbs, ByteSize::ZERO),
             peak_rate,
             drop_yellow,
-            latest: Color::Red,
+            latest: Taken::NOTHING,
         }
     }
 
@@ -255,7 +281,7 @@ impl TrTcm {
 impl TrTcm {
     /// Takes `size` from the buckets of its color.
     fn take(&mut self, now: Timestamp, color: Color, size: ByteSize) {
-        self.latest = color;
+        self.latest = Taken { color, size };
         if color != Color::Red {
             self.peak.charge(now, size);
         }
@@ -299,13 +325,18 @@ impl Limiter for TrTcm {
         passes
     }
 
+    /// As if the packet had been smaller, whatever color it had then had.
     fn refund(&mut self, _now: Timestamp, size: ByteSize) {
-        if self.latest != Color::Red {
-            self.peak.give_back(size);
+        let Taken { color, size: whole } = self.latest;
+        if color == Color::Red {
+            return;
         }
-        if self.latest == Color::Green {
-            self.committed.give_back(size);
+        self.peak.give_back(whole);
+        if color == Color::Green {
+            self.committed.give_back(whole);
         }
+        let (at, rest) = (self.peak.last(), self.latest.without(size));
+        self.take(at, self.color(at, rest), rest);
     }
 
     /// The peak rate stays as configured, but never below `rate`.

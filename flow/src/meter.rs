@@ -58,6 +58,11 @@ impl Meter {
         ByteSize::new(self.depth)
     }
 
+    /// The latest instant at which something changed.
+    pub(crate) const fn last(&self) -> Timestamp {
+        Timestamp::from_nanos(self.last)
+    }
+
     /// What is missing at `now`, in billionths of a byte.
     pub(crate) fn spent_at(&self, now: Timestamp) -> u128 {
         let elapsed = now.as_nanos().saturating_sub(self.last);

@@ -405,7 +405,7 @@ impl Policy {
             Self::EwmaContinuous {
                 rate,
                 time_constant,
-            } => window_limit(rate, time_constant),
+            } => ByteSize::new(scaled(rate.get(), time_constant.get(), NANOS_PER_SEC)),
             Self::SrTcm {
                 cbs,
                 ebs,

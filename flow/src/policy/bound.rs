@@ -1,6 +1,6 @@
 //! What an algorithm promises about everything that passes it (SPEC, "Bounds").
 
-use super::{Oversize, Policy, window_limit};
+use super::{Oversize, Policy};
 use crate::time::NANOS_PER_SEC;
 use crate::{ByteRate, ByteSize, Nanos};
 
@@ -88,6 +88,12 @@ fn envelope(rate: ByteRate, burst: ByteSize, length: Nanos) -> u128 {
     u128::from(burst.get()) + earned
 }
 
+/// Billionths of a byte as bytes, rounded up and saturating.
+fn rounded_up(billionths: u128) -> ByteSize {
+    let bytes = billionths.div_ceil(u128::from(NANOS_PER_SEC));
+    ByteSize::new(u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
 impl Policy {
     /// What this policy promises about everything that passes it. The seeds'
     /// own limiters promise nothing.
@@ -133,7 +139,7 @@ impl Policy {
                 time_constant,
             } => Bound::Affine {
                 rate,
-                burst: window_limit(rate, time_constant),
+                burst: rounded_up(u128::from(rate.get()) * u128::from(time_constant.get())),
             },
             Self::SrTcm { .. } | Self::TrTcm { .. } => self.marker_bound(),
             Self::None
@@ -154,10 +160,9 @@ impl Policy {
         let Self::Ewma { rate, interval, .. } = *self else {
             return ByteSize::ZERO;
         };
-        let one = u128::from(rate.get()) * u128::from(interval.get());
-        let one = one.div_ceil(u128::from(NANOS_PER_SEC));
-        let first = u128::from(self.largest().get()) + 1;
-        ByteSize::new(u64::try_from(first + one).unwrap_or(u64::MAX))
+        let one = rounded_up(u128::from(rate.get()) * u128::from(interval.get()));
+        let first = self.largest().get().saturating_add(1);
+        ByteSize::new(first.saturating_add(one.get()))
     }
 
     fn marker_bound(&self) -> Bound {

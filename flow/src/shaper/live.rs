@@ -34,7 +34,7 @@ pub struct Waiting<T> {
 /// use weirgate_flow::{ByteRate, ByteSize, Timestamp};
 ///
 /// let rate = |bytes| ByteRate::new(bytes).expect("not zero");
-/// let second = |seconds| Timestamp::from_nanos(seconds * 1_000_000_000);
+/// let second = |seconds: u64| Timestamp::from_nanos(seconds * 1_000_000_000);
 /// let bucket = TokenBucket::new(rate(1_000), ByteSize::new(1_000));
 /// let mut shaper = LiveShaper::new(bucket, None);
 /// for tag in ["a", "b", "c"] {

@@ -21,6 +21,8 @@ pub struct SlidingWindowLog {
     entries: VecDeque<Entry>,
     /// Everything that passed before the first entry, modulo 2^64.
     forgotten: u64,
+    /// The latest instant at which something passed.
+    last: Timestamp,
 }
 
 /// What passed until one instant.
@@ -43,12 +45,19 @@ impl SlidingWindowLog {
             window: window.max(Nanos::new(1)),
             entries: VecDeque::new(),
             forgotten: 0,
+            last: Timestamp::ZERO,
         }
+    }
+
+    /// Entries at this instant or before have left the window at `now`.
+    fn horizon(&self, now: Timestamp) -> Option<u64> {
+        let now = now.max(self.last).as_nanos();
+        now.checked_sub(self.window.get())
     }
 
     /// How many entries have left the window at `now`.
     fn left(&self, now: Timestamp) -> usize {
-        let Some(horizon) = now.as_nanos().checked_sub(self.window.get()) else {
+        let Some(horizon) = self.horizon(now) else {
             return 0;
         };
         // Mostly none or one: look there before halving.
@@ -95,7 +104,7 @@ impl Limiter for SlidingWindowLog {
         let Some(excess) = total.checked_sub(beside).filter(|excess| *excess > 0) else {
             return Some(now);
         };
-        let horizon = now.as_nanos().checked_sub(self.window.get());
+        let horizon = self.horizon(now);
         let too_few =
             |entry: &Entry| Some(entry.at) <= horizon || entry.total.wrapping_sub(before) < excess;
         let last = self.entries.get(self.entries.partition_point(too_few))?;
@@ -108,6 +117,7 @@ impl Limiter for SlidingWindowLog {
     }
 
     fn commit(&mut self, now: Timestamp, size: ByteSize) {
+        self.last = self.last.max(now);
         let left = self.left(now);
         self.forgotten = self.total_of(left);
         self.entries.drain(..left);
@@ -115,10 +125,10 @@ impl Limiter for SlidingWindowLog {
         let total = self.total_of(self.entries.len());
         let total = total.wrapping_add(size.get().min(most));
         match self.entries.back_mut() {
-            Some(latest) if latest.at >= now.as_nanos() => latest.total = total,
+            Some(latest) if latest.at == self.last.as_nanos() => latest.total = total,
             _ if size == ByteSize::ZERO => {}
             _ => self.entries.push_back(Entry {
-                at: now.as_nanos(),
+                at: self.last.as_nanos(),
                 total,
             }),
         }
