@@ -45,13 +45,68 @@ fn every_file_says_which_question_it_answers() {
 fn a_resolved_scenario_reads_back_as_it_was() {
     for path in files() {
         let scenario = load(&path);
-        let origin = Origin {
-            shown: "run.toml",
-            stem: "run",
-            folder: None,
-        };
-        let again = parse(&scenario.to_toml(), origin, &Overrides::default())
+        let again = parse(&scenario.to_toml(), origin(), &Overrides::default())
             .unwrap_or_else(|why| panic!("{}: {:?}", path.display(), why.problems()));
         assert_eq!(again, scenario);
+    }
+}
+
+fn origin<'a>() -> Origin<'a> {
+    Origin {
+        shown: "edited.toml",
+        stem: "edited",
+        folder: None,
+    }
+}
+
+/// Whatever a file holds, it is a scenario or mistakes that can be shown.
+fn read_and_show(text: &str) {
+    if let Err(mistakes) = parse(text, origin(), &Overrides::default()) {
+        assert!(!mistakes.problems().is_empty());
+        for problem in mistakes.problems() {
+            assert!(text.get(problem.at.clone()).is_some(), "{problem:?}");
+        }
+        assert!(!format!("{:?}", miette::Report::new(mistakes)).is_empty());
+    }
+}
+
+#[test]
+fn hostile_files_are_refused_and_nothing_else() {
+    let deep = "x = ".to_owned() + &"[".repeat(100_000);
+    let nested = "a.".repeat(50_000) + "b = 1";
+    let wide = "algorithms = [\"gcra\"".to_owned() + &", \"gcra\"".repeat(100_000) + "]";
+    for text in ["\u{0}", "\u{feff}", "é = 1", &deep, &nested, &wide] {
+        assert!(parse(text, origin(), &Overrides::default()).is_err());
+        read_and_show(text);
+    }
+}
+
+mod edits {
+    use proptest::prelude::*;
+
+    use super::{files, fs, read_and_show};
+
+    proptest! {
+        #[test]
+        fn edited_files_are_read_without_panic(
+            file in 0usize..10,
+            edits in prop::collection::vec((any::<prop::sample::Index>(), 0usize..30, "\\PC{0,6}"), 1..6),
+        ) {
+            let mut text: Vec<char> = fs::read_to_string(&files()[file]).unwrap().chars().collect();
+            for (place, cut, insert) in edits {
+                let start = place.index(text.len() + 1);
+                let end = (start + cut).min(text.len());
+                text.splice(start..end, insert.chars());
+            }
+            read_and_show(&text.into_iter().collect::<String>());
+        }
+
+        #[test]
+        fn any_values_are_read_without_panic(
+            key in "duration|seed|drivers|mode|queue|bin|reference|traffic|user|algorithm|expect|rate_change|repetitions",
+            value in "-?[0-9]{1,25}|\"[0-9a-zA-Z./ ]{0,12}\"|\\[\\]|\\{\\}|\\[\\{\\}\\]|true|1e400|nan|1979-05-27",
+        ) {
+            read_and_show(&format!("{key} = {value}\n"));
+        }
     }
 }

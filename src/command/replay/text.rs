@@ -41,7 +41,8 @@ impl Lines {
     }
 
     fn figures(&mut self, of: &Figures) {
-        self.line("duration", flow::Nanos::new(of.duration_ns));
+        let seconds = flow::Nanos::new(of.duration_ns).as_secs_f64();
+        self.line("duration", format_args!("{seconds:.3} s"));
         self.volume(
             "offered",
             of.offered_packets,
@@ -58,7 +59,7 @@ impl Lines {
         let (packets, bytes) = (of.dropped_packets, of.dropped_bytes);
         self.line(
             "dropped",
-            format_args!("{packets} packets, {bytes} B{reasons}"),
+            format_args!("{}, {bytes} B{reasons}", counted(packets, "packet")),
         );
         if let Some(limit) = &of.limit {
             self.limit(limit);
