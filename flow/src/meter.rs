@@ -137,7 +137,11 @@ impl Meter {
 
     /// The first instant at or after `now` at which `size` fits; `None` if it
     /// never does, or not within representable time.
+    #[inline]
     pub(crate) fn when_fits(&self, now: Timestamp, size: ByteSize) -> Option<Timestamp> {
+        if self.fits(now, size) {
+            return Some(now);
+        }
         let most = billionths(self.depth()).checked_sub(billionths(size))?;
         self.when_spent_at_most(now, most)
     }
@@ -146,14 +150,16 @@ impl Meter {
     /// billionths of a byte are missing.
     pub(crate) fn when_spent_at_most(&self, now: Timestamp, most: u128) -> Option<Timestamp> {
         let excess = self.spent().saturating_sub(most);
-        let wait = u64::try_from(excess.div_ceil(u128::from(self.rate))).ok()?;
-        match wait {
-            0 => Some(now),
-            _ => {
-                let at = Timestamp::from_nanos(self.last.checked_add(wait)?);
-                Some(at.max(now))
-            }
+        // A division of 64 bits takes a fifth of the time of one of 128.
+        let wait = match u64::try_from(excess) {
+            Ok(excess) => excess.div_ceil(self.rate),
+            Err(_) => u64::try_from(excess.div_ceil(u128::from(self.rate))).ok()?,
+        };
+        if wait == 0 {
+            return Some(now);
         }
+        let at = Timestamp::from_nanos(self.last.checked_add(wait)?);
+        Some(at.max(now))
     }
 
     /// Undoes `size` bytes of the last charge, exactly.

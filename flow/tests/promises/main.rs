@@ -7,6 +7,7 @@
     reason = "a promise that cannot be checked is broken"
 )]
 
+mod averages;
 mod bounds;
 mod drift;
 mod equal;

@@ -1,0 +1,114 @@
+//! The smoothed rates against the same rule computed another way.
+
+use proptest::prelude::*;
+use weirgate_flow::units::Weight;
+use weirgate_flow::{ByteRate, ByteSize, Limiter, Nanos, Policy, Timestamp};
+
+use crate::policies::magnitude;
+
+/// S x interval in exact fractions: `numerator` / q^`power`, in billionths of a byte.
+struct Exact {
+    p: u128,
+    q: u128,
+    most: u128,
+    numerator: u128,
+    power: u128,
+}
+
+impl Exact {
+    /// What conforms in an interval in which `counted` bytes passed.
+    fn room(&self, counted: u64) -> Option<u64> {
+        let past = (self.q - self.p) * self.numerator;
+        let room = (self.most * self.q * self.power).checked_sub(past)?;
+        let bytes = room / (self.p * 1_000_000_000 * self.power);
+        u64::try_from(bytes).ok()?.checked_sub(counted)
+    }
+
+    /// Ends an interval in which `counted` bytes passed.
+    fn end(&mut self, counted: u64) {
+        let new = self.p * u128::from(counted) * 1_000_000_000 * self.power;
+        self.numerator = (self.q - self.p) * self.numerator + new;
+        self.power *= self.q;
+    }
+}
+
+proptest! {
+    /// As long as the fraction fits into 128 bits; idle intervals are taken one
+    /// by one here, and in one step by the limiter.
+    #[test]
+    fn intervals_decide_as_exact_fractions_do(
+        rate in magnitude(1, 1_000_000),
+        interval in magnitude(1, 1_000_000_000),
+        (q, p) in (1_u64..9).prop_flat_map(|q| (Just(q), 1..=q)),
+        intervals in prop::collection::vec((0_usize..4, prop::option::of(0_u8..=255)), 0..14),
+    ) {
+        let alpha = Weight::new(p, q).unwrap();
+        let policy = Policy::Ewma {
+            rate: ByteRate::new(rate).unwrap(),
+            interval: Nanos::new(interval),
+            alpha,
+        };
+        let mut limiter = policy.build();
+        let mut exact = Exact {
+            p: u128::from(alpha.numerator()),
+            q: u128::from(alpha.denominator()),
+            most: u128::from(rate) * u128::from(interval),
+            numerator: 0,
+            power: 1,
+        };
+        let mut index = 0;
+        for (idle, part) in intervals {
+            for _ in 0..idle {
+                exact.end(0);
+                index += 1;
+            }
+            if exact.power > 1 << 42 {
+                break;
+            }
+            let now = Timestamp::from_nanos(index * interval);
+            let room = exact.room(0).unwrap_or(0);
+            prop_assert_eq!(limiter.available(now).get(), room);
+            let size = part.map_or(room, |part| room / 256 * u64::from(part));
+            prop_assert!(limiter.admit(now, ByteSize::new(size)));
+            prop_assert_eq!(limiter.available(now).get(), exact.room(size).unwrap_or(0));
+            exact.end(size);
+            index += 1;
+        }
+    }
+
+    /// In floating point, to a billionth of the limit.
+    #[test]
+    fn continuous_time_decides_as_the_formula_says(
+        rate in magnitude(1_000, 10_000_000_000),
+        tau in magnitude(1_000, 100_000_000_000),
+        packets in prop::collection::vec((magnitude(0, 1 << 40), any::<u8>()), 1..40),
+    ) {
+        let policy = Policy::EwmaContinuous {
+            rate: ByteRate::new(rate).unwrap(),
+            time_constant: Nanos::new(tau),
+        };
+        let mut limiter = policy.build();
+        let most = float(rate) * float(tau) / 1e9;
+        let (mut sum, mut now) = (0.0, 0);
+        for (wait, part) in packets {
+            let wait = wait % (4 * tau);
+            sum *= (-float(wait) / float(tau)).exp();
+            now += wait;
+            let at = Timestamp::from_nanos(now);
+            let available = limiter.available(at).get();
+            let error = (most - sum - float(available)).abs();
+            prop_assert!(error <= 1.0 + most / 1e9, "off by {error} of {most}");
+            let size = available / 256 * u64::from(part);
+            prop_assert!(limiter.admit(at, ByteSize::new(size)));
+            sum += float(size);
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "53 bits suffice for a billionth"
+)]
+fn float(number: u64) -> f64 {
+    number as f64
+}
