@@ -78,6 +78,29 @@ pub enum DriverKind {
     Proxy,
 }
 
+impl DriverKind {
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+impl Mode {
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Police => "police",
+            Self::Shape => "shape",
+            Self::Stream => "stream",
+        }
+    }
+}
+
 /// How a limiter is applied (SPEC, "One interface").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {

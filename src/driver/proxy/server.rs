@@ -1,0 +1,167 @@
+//! The proxy under test, on a runtime of its own so that its CPU time can be told
+//! from that of the load.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use proxy::{Config, Database, Limits, NewUser, PasswordCost};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::plan::Run;
+use super::{ProxyError, io_error};
+use crate::driver::policy_of;
+use crate::scenario::{Direction, Scenario};
+
+/// The password of every throw-away user.
+pub(super) const PASSWORD: &str = "weirgate";
+
+/// A proxy with the users of one batch.
+pub(super) struct Server {
+    address: SocketAddr,
+    users: proxy::Users,
+    threads: Threads,
+    shutdown: oneshot::Sender<()>,
+    serving: JoinHandle<Result<(), proxy::RunError>>,
+    runtime: Runtime,
+    /// Holds the database; removed at the end.
+    _folder: TempDir,
+}
+
+/// The CPU accounts of the server's threads.
+type Threads = Arc<Mutex<Vec<PathBuf>>>;
+
+impl Server {
+    /// Starts a proxy on a free port with the users of `batch`.
+    pub(super) async fn start(scenario: &Scenario, batch: &[Run<'_>]) -> Result<Self, ProxyError> {
+        let folder = tempfile::tempdir().map_err(io_error("make a temporary folder"))?;
+        let threads = Threads::default();
+        let runtime = runtime(&threads).map_err(io_error("start a runtime"))?;
+        let mut config = Config::new(Database::file(folder.path().join("users.db")));
+        config.listen = vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)];
+        config.allow_egress = vec![ipnet::Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into()];
+        config.password_cost = PasswordCost::LEAST;
+        config.caps.connections_per_user = usize::MAX;
+        let accounts = accounts(scenario, batch);
+        let started = runtime.spawn(async move {
+            let server = proxy::Server::bind(config).await?;
+            server.users().add_many(accounts).await?;
+            Ok::<_, ProxyError>(server)
+        });
+        let server = joined(started.await)??;
+        let (shutdown, stopped) = oneshot::channel();
+        let address = server.addrs().first().copied();
+        let address = address.ok_or_else(|| nowhere("listen"))?;
+        let users = server.users();
+        let serving = runtime.spawn(server.run(async {
+            // A sender that is gone means the end as well.
+            let _ = stopped.await;
+        }));
+        Ok(Self {
+            address,
+            users,
+            threads,
+            shutdown,
+            serving,
+            runtime,
+            _folder: folder,
+        })
+    }
+
+    /// Where clients connect.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Changes what limits a user.
+    pub(super) async fn set_limits(&self, name: &str, limits: Limits) -> Result<(), ProxyError> {
+        let (users, name) = (self.users.clone(), name.to_owned());
+        let changed = self
+            .runtime
+            .spawn(async move { users.set_limits(&name, limits).await });
+        Ok(joined(changed.await)??)
+    }
+
+    /// CPU seconds that the server's threads have used; `None` where the system
+    /// does not tell.
+    pub(super) fn cpu(&self) -> Option<f64> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.iter().map(|account| cpu_of(account)).sum()
+    }
+
+    /// Ends the proxy and waits for it.
+    pub(super) async fn stop(self) -> Result<(), ProxyError> {
+        // It may have ended by itself, and says why below.
+        let _ = self.shutdown.send(());
+        let ended = joined(self.serving.await)?;
+        self.runtime.shutdown_background();
+        Ok(ended?)
+    }
+}
+
+/// What `policy` limits when `direction` is driven.
+pub(super) fn limits(policy: flow::Policy, direction: Direction) -> Limits {
+    match (policy, direction) {
+        (flow::Policy::None, _) => Limits::Unlimited,
+        (policy, Direction::Down) => Limits::down(policy),
+        (policy, Direction::Up) => Limits::up(policy),
+    }
+}
+
+fn accounts(scenario: &Scenario, batch: &[Run<'_>]) -> Vec<NewUser> {
+    let of_run = |run: &Run<'_>| {
+        let run = *run;
+        let account = move |(index, user)| NewUser {
+            name: run.user_name(index),
+            password: PASSWORD.as_bytes().to_vec(),
+            limits: limits(policy_of(user, run.algorithm), scenario.direction),
+        };
+        scenario.users.iter().enumerate().map(account).collect::<Vec<_>>()
+    };
+    batch.iter().flat_map(of_run).collect()
+}
+
+fn runtime(threads: &Threads) -> std::io::Result<Runtime> {
+    let threads = Arc::clone(threads);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("proxy")
+        .enable_all()
+        .on_thread_start(move || {
+            if let Ok(thread) = fs::read_link("/proc/thread-self") {
+                let account = PathBuf::from("/proc").join(thread).join("schedstat");
+                threads
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(account);
+            }
+        })
+        .build()
+}
+
+/// Seconds on a CPU, the first figure of a thread's `schedstat`; none if the thread is gone.
+fn cpu_of(account: &PathBuf) -> Option<f64> {
+    let Ok(text) = fs::read_to_string(account) else {
+        return Some(0.0);
+    };
+    let nanos: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
+    Some(nanos / 1e9)
+}
+
+fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, ProxyError> {
+    result.map_err(|failed| ProxyError::Io {
+        what: "go on: the proxy's task ended",
+        source: std::io::Error::other(failed),
+    })
+}
+
+fn nowhere(what: &'static str) -> ProxyError {
+    ProxyError::Io {
+        what,
+        source: std::io::ErrorKind::AddrNotAvailable.into(),
+    }
+}
