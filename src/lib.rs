@@ -7,5 +7,7 @@ pub mod driver;
 pub mod metrics;
 pub mod output;
 pub mod record;
+pub mod progress;
 pub mod results;
+pub mod run;
 pub mod scenario;

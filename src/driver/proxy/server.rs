@@ -47,10 +47,13 @@ impl Server {
         config.password_cost = PasswordCost::LEAST;
         config.caps.connections_per_user = usize::MAX;
         let accounts = accounts(scenario, batch);
-        let started = runtime.spawn(async move {
-            let server = proxy::Server::bind(config).await?;
-            server.users().add_many(accounts).await?;
-            Ok::<_, ProxyError>(server)
+        let handle = runtime.handle().clone();
+        let started = tokio::task::spawn_blocking(move || {
+            handle.block_on(async {
+                let server = proxy::Server::bind(config).await?;
+                server.users().add_many(accounts).await?;
+                Ok::<_, ProxyError>(server)
+            })
         });
         let server = joined(started.await)??;
         let (shutdown, stopped) = oneshot::channel();
