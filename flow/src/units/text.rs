@@ -147,7 +147,7 @@ impl fmt::Display for UnitError {
             Problem::OutOfRange => write!(
                 f,
                 "is not above 0 and at most 1 with a denominator up to {}",
-                super::Weight::MAX_DENOMINATOR
+                super::weight::Weight::MAX_DENOMINATOR
             )?,
         }
         write!(f, "; write {forms}")
