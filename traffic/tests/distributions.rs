@@ -348,3 +348,22 @@ fn mmpp_of_one_state_is_poisson() {
     let exponential = |gap: f64| 1.0 - (-gap / 500_000.0).exp();
     assert!(kolmogorov_smirnov_fits(sample, exponential));
 }
+
+/// The share of seeds whose first packet comes within the first `nanos`.
+fn share_that_starts_within(nanos: u64, pattern: &str) -> f64 {
+    let starts = |number: &u64| {
+        let first = open_loop(generator(pattern, *number)).next().unwrap();
+        first.at.as_nanos() <= nanos
+    };
+    (0..10_000).filter(starts).count() as f64 / 10_000.0
+}
+
+#[test]
+fn a_sender_starts_in_each_state_by_its_share_of_time() {
+    let error = Z * (0.2_f64 * 0.8 / 10_000.0).sqrt();
+    let on = share_that_starts_within(0, "on-off:peak_rate=1MB/s,mean_on=1s,mean_off=4s,size=1B");
+    assert!((on - 0.2).abs() < error, "{on}");
+    // Packets of the busy state come every us: the first one within 100 us, or the state is idle.
+    let busy = share_that_starts_within(100_000, "mmpp:states=idle@4s+1MB/s@1s,size=1B");
+    assert!((busy - 0.2).abs() < error + 0.001, "{busy}");
+}
