@@ -46,6 +46,7 @@ pub mod policer;
 pub mod policy;
 pub mod shaper;
 pub mod share;
+pub mod shared;
 pub mod sliding_window;
 pub mod spec;
 pub mod stream;
