@@ -81,6 +81,19 @@ fn hostile_files_are_refused_and_nothing_else() {
     }
 }
 
+#[test]
+fn the_examples_in_the_reference_are_scenarios() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/README.md");
+    let text = fs::read_to_string(path).unwrap();
+    let examples: Vec<_> = text.split("```toml\n").skip(1).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let (example, _) = example.split_once("```").unwrap();
+        let read = parse(example, origin(), &Overrides::default());
+        assert!(read.is_ok(), "{:?}", miette::Report::new(read.unwrap_err()));
+    }
+}
+
 mod edits {
     use proptest::prelude::*;
 
