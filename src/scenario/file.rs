@@ -4,6 +4,7 @@
 //! one reading finds every mistake and each of them points at its characters.
 
 pub(super) mod algorithms;
+mod changes;
 mod claims;
 mod spec;
 mod users;
@@ -11,7 +12,7 @@ mod users;
 use std::ops::Range;
 use std::path::Path;
 
-use flow::{ByteRate, ByteSize, Nanos, Timestamp};
+use flow::{ByteSize, Nanos};
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -19,9 +20,7 @@ use super::check;
 use super::limits;
 use super::problem::{FileProblems, Problem};
 use super::section::{self, Section};
-use super::{
-    Direction, DriverKind, Mode, RateChange, Reference, Repetitions, Scenario, SenderKind, Traces,
-};
+use super::{Direction, DriverKind, Mode, Reference, Repetitions, Scenario, SenderKind, Traces};
 
 /// What the command line says instead of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,7 +126,8 @@ impl Reader<'_> {
         let users = users::read(&mut top, self.origin.folder, &mut traces, self.problems);
         let mode = head.as_ref().map(|head| head.mode.clone());
         let algorithms = algorithms::read(&mut top, reference, mode, self.problems);
-        let changes = self.rate_changes(&mut top, head.as_ref());
+        let duration = head.as_ref().map(|head| head.duration);
+        let changes = changes::read(&mut top, duration, self.problems);
         let known = claims::Known {
             algorithms: algorithms.as_deref(),
             users: users.as_deref(),
@@ -334,69 +334,6 @@ impl Reader<'_> {
             Some(n) => Repetitions { model: n, proxy: n },
             None => written,
         })
-    }
-
-    fn rate_changes(
-        &mut self,
-        top: &mut Section<'_>,
-        head: Option<&Head>,
-    ) -> Option<Vec<Spanned<RateChange>>> {
-        let Some(entry) = top.get("rate_change") else {
-            return Some(Vec::new());
-        };
-        let mut changes: Vec<Spanned<RateChange>> = Vec::new();
-        let nodes = entry.elements(self.problems)?;
-        if nodes.len() > limits::RATE_CHANGES {
-            let most = limits::RATE_CHANGES;
-            let message = format!("more than {most} changes of rate");
-            self.problems.push(Problem::new(entry.at(), message));
-            return None;
-        }
-        let mut whole = true;
-        for node in nodes {
-            let change = self.rate_change(node, head, changes.last());
-            whole &= change.is_some();
-            changes.extend(change);
-        }
-        whole.then_some(changes)
-    }
-
-    fn rate_change(
-        &mut self,
-        node: section::Node<'_>,
-        head: Option<&Head>,
-        before: Option<&Spanned<RateChange>>,
-    ) -> Option<Spanned<RateChange>> {
-        let mut section = Section::of(node, "in `rate_change`", self.problems)?;
-        let at = section
-            .require("at", "\"10 s\"")
-            .and_then(|entry| Some((entry, entry.quantity::<Nanos>("10 s", self.problems)?)));
-        let rate: Option<ByteRate> = section
-            .require("rate", "\"10 kB/s\"")
-            .and_then(|entry| entry.quantity("10 kB/s", self.problems));
-        section.finish(self.problems);
-        let (entry, at) = at?;
-        let instant = Timestamp::ZERO + at;
-        if let Some(head) = head.filter(|head| at >= head.duration) {
-            self.problems.push(
-                Problem::new(entry.at(), "the rate changes after the run has ended")
-                    .label("too late")
-                    .help(format!("the run lasts {}", head.duration)),
-            );
-        }
-        if let Some(before) = before.filter(|before| before.get_ref().at >= instant) {
-            self.problems.push(
-                Problem::new(entry.at(), "changes of rate are not in order of time")
-                    .label("not after the one before")
-                    .also(before.span(), "the one before")
-                    .help("sort the `[[rate_change]]` tables by `at`"),
-            );
-        }
-        let change = RateChange {
-            at: instant,
-            rate: rate?,
-        };
-        Some(Spanned::new(entry.at(), change))
     }
 
     fn in_range<T: PartialOrd + Copy + std::fmt::Display>(

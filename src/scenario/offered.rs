@@ -191,3 +191,115 @@ pub(super) fn largest_packet(pattern: &Pattern, traces: &Traces) -> ByteSize {
         .or_else(recorded)
         .unwrap_or(ByteSize::ZERO)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Origin, Overrides, parse};
+    use super::*;
+
+    const TRACE: &str = "t_ns,size,user,connection\n10,100,a,0\n20,200,b,1\n30,300,a,0\n";
+    const SCENARIO: &str = r#"
+duration = "1 s"
+algorithms = ["none"]
+reference = { rate = "1 kB/s", burst = "1 kB" }
+traffic = { pattern = "trace", file = "sub/trace.csv" }
+[[user]]
+name = "a"
+start = "1 us"
+[[user]]
+name = "b"
+connections = 2
+"#;
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        fs::write(folder.path().join("sub/trace.csv"), TRACE).unwrap();
+        folder
+    }
+
+    fn scenario(
+        folder: &Path,
+        text: &str,
+    ) -> Result<Scenario, super::super::problem::FileProblems> {
+        let origin = Origin {
+            shown: "test.toml",
+            stem: "test",
+            folder: Some(folder),
+        };
+        parse(text, origin, &Overrides::default())
+    }
+
+    #[test]
+    fn each_user_sends_its_own_packets_of_a_shared_trace() {
+        let folder = folder();
+        let scenario = scenario(folder.path(), SCENARIO).unwrap();
+        let packets: Vec<_> = scenario
+            .offered(0)
+            .map(|p| (p.at.as_nanos(), p.size.get(), p.user, p.connection))
+            .collect();
+        assert_eq!(
+            packets,
+            [(20, 200, 1, 1), (1_010, 100, 0, 0), (1_030, 300, 0, 0)]
+        );
+        assert_eq!(
+            scenario.largest_packet(&scenario.users[0]),
+            ByteSize::new(300)
+        );
+    }
+
+    #[test]
+    fn a_copy_of_a_scenario_finds_the_copies_of_its_traces() {
+        let (folder, copy) = (folder(), tempfile::tempdir().unwrap());
+        let first = scenario(folder.path(), SCENARIO).unwrap();
+        first.traces.copy_to(copy.path()).unwrap();
+        // Into its own folder, too: that must not empty the file.
+        first.traces.copy_to(folder.path()).unwrap();
+        let second = scenario(copy.path(), &first.to_toml()).unwrap();
+        assert_eq!(first, second);
+        assert!(first.offered(0).eq(second.offered(0)));
+    }
+
+    #[test]
+    fn a_user_without_packets_is_a_mistake() {
+        let text = SCENARIO.replace("name = \"b\"", "name = \"c\"");
+        let mistakes = scenario(folder().path(), &text).unwrap_err();
+        assert_eq!(mistakes.to_string(), "the trace has no user called \"c\"");
+    }
+
+    #[test]
+    fn traces_come_from_the_scenarios_folder_and_from_nowhere_else() {
+        let folder = folder();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("trace.csv"), TRACE).unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("link")).unwrap();
+        let absolute = outside.path().join("trace.csv");
+        for file in [
+            absolute.to_str().unwrap(),
+            "link/trace.csv",
+            "../trace.csv",
+            "sub/../../trace.csv",
+        ] {
+            let text = SCENARIO.replace("sub/trace.csv", file);
+            let mistakes = scenario(folder.path(), &text).unwrap_err();
+            let message = mistakes.to_string();
+            assert!(
+                message.contains("must lie in the scenario's folder"),
+                "{message}"
+            );
+        }
+        let text = SCENARIO.replace("sub/trace.csv", "sub");
+        assert!(scenario(folder.path(), &text).is_err());
+    }
+
+    #[test]
+    fn one_more_user_changes_nobody_elses_packets() {
+        let text = SCENARIO.replace("\"trace\", file = \"sub/trace.csv\"", "\"bursty\"");
+        let alone = text.split("[[user]]\nname = \"b\"").next().unwrap();
+        let (folder, of) = (folder(), |p: &Packet| p.user == 0);
+        let both = scenario(folder.path(), &text).unwrap();
+        let alone = scenario(folder.path(), alone).unwrap();
+        assert!(alone.offered(3).eq(both.offered(3).filter(of)));
+        assert!(!alone.offered(3).eq(alone.offered(4)));
+    }
+}

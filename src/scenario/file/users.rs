@@ -31,74 +31,77 @@ pub(super) fn read(
 ) -> Option<Vec<Spanned<User>>> {
     let (traffic, users) = (top.get("traffic"), top.get("user"));
     let mut reader = Reader {
-        shared: None,
+        shared: Shared::None,
         folder,
         traces,
         problems,
         users: Vec::new(),
     };
     if let Some(entry) = traffic {
-        let owner = users.is_none().then_some(ANONYMOUS);
-        reader.shared = Some(reader.pattern(entry, owner)?);
+        reader.shared = reader.pattern(entry).map_or(Shared::Broken, Shared::Some);
     }
-    let Some(entry) = users else {
-        let Reader {
-            shared, problems, ..
-        } = reader;
-        return match (traffic, shared) {
-            (Some(entry), Some(pattern)) => {
-                Some(vec![Spanned::new(entry.at(), anonymous(pattern))])
-            }
-            _ => {
-                problems.push(
-                    Problem::new(top.at(), "nobody sends anything")
-                        .label("needs `traffic` or `user`")
-                        .help(format!("add for example `traffic = {EXAMPLE}`")),
-                );
-                None
-            }
-        };
+    let whole = match (users, traffic) {
+        (Some(entry), _) => reader.users(entry),
+        (None, Some(entry)) => reader.anonymous(entry.at()),
+        (None, None) => {
+            reader.problems.push(
+                Problem::new(top.at(), "nobody sends anything")
+                    .label("needs `traffic` or `user`")
+                    .help(format!("add for example `traffic = {EXAMPLE}`")),
+            );
+            None
+        }
     };
-    let nodes = entry.elements(reader.problems)?;
-    if nodes.is_empty() {
-        reader.problems.push(
-            Problem::new(entry.at(), "the list of users is empty")
-                .label("nobody would send anything")
-                .help("name a user, or leave `user` out and write `[traffic]` alone"),
-        );
-        return None;
-    }
-    let mut whole = true;
-    for node in nodes {
-        whole &= reader.user(node).is_some();
-    }
-    let Reader {
-        users, problems, ..
-    } = reader;
-    unique(&users, problems);
-    whole.then_some(users)
-}
-
-fn anonymous(pattern: Pattern) -> User {
-    User {
-        name: ANONYMOUS.to_owned(),
-        pattern,
-        connections: 1,
-        start: Timestamp::ZERO,
-        limit: UserLimit::Reference,
-    }
+    whole.map(|()| reader.users)
 }
 
 struct Reader<'p> {
-    /// The pattern of users without one of their own.
-    shared: Option<Pattern>,
+    shared: Shared,
     folder: Option<&'p Path>,
     traces: &'p mut Traces,
     problems: &'p mut Vec<Problem>,
     users: Vec<Spanned<User>>,
 }
 
+/// The pattern of users without one of their own.
+enum Shared {
+    None,
+    /// There is one, and its mistake has been reported.
+    Broken,
+    Some(Pattern),
+}
+
 impl Reader<'_> {
+    /// The only user of a file that names none.
+    fn anonymous(&mut self, at: Range<usize>) -> Option<()> {
+        let user = User {
+            name: ANONYMOUS.to_owned(),
+            pattern: self.inherited(at.clone())?,
+            connections: 1,
+            start: Timestamp::ZERO,
+            limit: UserLimit::Reference,
+        };
+        self.add(user, at)
+    }
+
+    fn users(&mut self, entry: Entry<'_>) -> Option<()> {
+        let nodes = entry.elements(self.problems)?;
+        if nodes.is_empty() {
+            self.problems.push(
+                Problem::new(entry.at(), "the list of users is empty")
+                    .label("nobody would send anything")
+                    .help("name a user, or leave `user` out and write `[traffic]` alone"),
+            );
+            return None;
+        }
+        let mut whole = true;
+        for node in nodes {
+            whole &= self.user(node).is_some();
+        }
+        unique(&self.users, self.problems);
+        whole.then_some(())
+    }
+
     fn user(&mut self, node: Node<'_>) -> Option<()> {
         let mut section = Section::of(node, "in `user`", self.problems)?;
         let name = self.name(&mut section);
@@ -113,8 +116,8 @@ impl Reader<'_> {
             None => Some(UserLimit::Reference),
         };
         let pattern = match section.get("traffic") {
-            Some(entry) => self.pattern(entry, name.as_ref().map(|(name, _)| name.as_str())),
-            None => self.inherited(&section),
+            Some(entry) => self.pattern(entry),
+            None => self.inherited(section.at()),
         };
         section.finish(self.problems);
         let (name, name_at) = name?;
@@ -125,7 +128,7 @@ impl Reader<'_> {
             start: Timestamp::ZERO + start?,
             limit: limit?,
         };
-        self.add(user, count?, name_at)
+        self.add_all(user, count?, name_at)
     }
 
     fn name(&mut self, section: &mut Section<'_>) -> Option<(String, Range<usize>)> {
@@ -160,41 +163,51 @@ impl Reader<'_> {
         }
     }
 
-    fn inherited(&mut self, section: &Section<'_>) -> Option<Pattern> {
-        if self.shared.is_none() {
-            self.problems.push(
-                Problem::new(section.at(), "this user sends nothing")
-                    .label("needs `traffic`")
-                    .help(format!(
-                        "add `traffic = {EXAMPLE}` here, or a `[traffic]` table for all users"
-                    )),
-            );
+    fn inherited(&mut self, at: Range<usize>) -> Option<Pattern> {
+        match &self.shared {
+            Shared::Some(pattern) => Some(pattern.clone()),
+            Shared::Broken => None,
+            Shared::None => {
+                self.problems.push(
+                    Problem::new(at, "this user sends nothing")
+                        .label("needs `traffic`")
+                        .help(format!(
+                            "add `traffic = {EXAMPLE}` here, or a `[traffic]` table for all users"
+                        )),
+                );
+                None
+            }
         }
-        self.shared.clone()
     }
 
-    fn add(&mut self, user: User, count: u64, at: Range<usize>) -> Option<()> {
+    /// The user, or `count` of them with a number each.
+    fn add_all(&mut self, user: User, count: u64, at: Range<usize>) -> Option<()> {
         if self.users.len() as u64 + count > limits::USERS as u64 {
-            self.problems.push(Problem::new(
-                at,
-                format!("more than {} users", limits::USERS),
-            ));
+            let message = format!("more than {} users", limits::USERS);
+            self.problems.push(Problem::new(at, message));
             return None;
         }
         if count == 1 {
-            self.users.push(Spanned::new(at, user));
-            return Some(());
+            return self.add(user, at);
         }
         for i in 1..=count {
             let mut user = user.clone();
             user.name = format!("{}-{i}", user.name);
-            self.users.push(Spanned::new(at.clone(), user));
+            self.add(user, at.clone())?;
         }
         Some(())
     }
 
-    /// A table with a `pattern` and its parameters; `owner` sends it.
-    fn pattern(&mut self, entry: Entry<'_>, owner: Option<&str>) -> Option<Pattern> {
+    fn add(&mut self, user: User, at: Range<usize>) -> Option<()> {
+        if let Pattern::Trace { file, user: None } = &user.pattern {
+            self.occurs(file, &user.name, at.clone())?;
+        }
+        self.users.push(Spanned::new(at, user));
+        Some(())
+    }
+
+    /// A table with a `pattern` and its parameters.
+    fn pattern(&mut self, entry: Entry<'_>) -> Option<Pattern> {
         let mut section = Section::of(entry.value, "in `traffic`", self.problems)?;
         let kind = section.require("pattern", "\"bursty\"");
         let rest = section.into_rest(self.problems);
@@ -211,45 +224,43 @@ impl Reader<'_> {
                 let named = rest.iter().find(|entry| **entry.key.get_ref() == *key);
                 named.map_or_else(|| kind.at(), Entry::at)
             };
-            self.trace(file, user.as_deref().or(owner), &at)?;
+            self.trace(file, at("file"))?;
+            if let Some(user) = user {
+                self.occurs(file, user, at("user"))?;
+            }
         }
         Some(pattern)
     }
 
-    /// Reads the trace `file`, in which `user` must occur.
-    fn trace(
-        &mut self,
-        file: &str,
-        user: Option<&str>,
-        at: &dyn Fn(&str) -> Range<usize>,
-    ) -> Option<()> {
-        let recording = match self.traces.read(self.folder, file) {
-            Ok(recording) => recording,
-            Err(why) => {
-                let text = chain(&why);
-                let (message, help) = split_remedy(&text);
-                self.problems
-                    .push(Problem::new(at("file"), message).help(help.unwrap_or(TRACE_HELP)));
-                return None;
-            }
+    /// Reads the trace `file`.
+    fn trace(&mut self, file: &str, at: Range<usize>) -> Option<()> {
+        let why = match self.traces.read(self.folder, file) {
+            Ok(_) => return Some(()),
+            Err(why) => chain(&why),
         };
-        if let Some(user) = user.filter(|user| recording.user(user).is_none()) {
-            let names: Vec<_> = recording.users().iter().map(String::as_str).collect();
-            let user = printable(user);
-            self.problems.push(
-                Problem::new(
-                    at("user"),
-                    format!("the trace has no user called \"{user}\""),
-                )
+        let (message, help) = split_remedy(&why);
+        self.problems
+            .push(Problem::new(at, message).help(help.unwrap_or(TRACE_HELP)));
+        None
+    }
+
+    /// Whether `user` sends anything in the trace `file`.
+    fn occurs(&mut self, file: &str, user: &str, at: Range<usize>) -> Option<()> {
+        let recording = self.traces.get(file)?;
+        if recording.user(user).is_some() {
+            return Some(());
+        }
+        let names: Vec<_> = recording.users().iter().map(String::as_str).collect();
+        let user = printable(user);
+        self.problems.push(
+            Problem::new(at, format!("the trace has no user called \"{user}\""))
                 .label("not in the trace")
                 .help(format!(
-                    "write `user = \"...\"`; {}",
+                    "write `user = \"...\"` beside `file`; {}",
                     remedy(&user, &names, "it has")
                 )),
-            );
-            return None;
-        }
-        Some(())
+        );
+        None
     }
 }
 
