@@ -5,6 +5,7 @@
 //! up for conforms. That piece is the *quantum*.
 
 use crate::as_coded::{HomeworkPolling, HomeworkSleep, ShadowsocksClose, ShadowsocksDebt};
+use crate::policy::Oversize;
 use crate::{ByteRate, ByteSize, Limiter, Policy, Timestamp};
 
 /// The longest quantum: one buffer of a relay.
@@ -36,9 +37,20 @@ pub fn quantum(policy: &Policy) -> ByteSize {
         Policy::ShadowsocksClose { .. } => ShadowsocksClose::READ,
         Policy::ShadowsocksDebt { .. } => ShadowsocksDebt::READ,
         _ => by_rate(policy.rate())
-            .min(policy.largest())
+            .min(repeatable(policy))
             .min(policy.burst().unwrap_or(LONGEST))
             .max(ByteSize::new(1)),
+    }
+}
+
+/// The largest size that conforms again and again: an average that never quite
+/// returns to rest passes the largest of all only once.
+fn repeatable(policy: &Policy) -> ByteSize {
+    match policy {
+        Policy::Ewma { .. } | Policy::EwmaContinuous { .. } => {
+            ByteSize::new(policy.largest().get() / 2)
+        }
+        _ => policy.largest(),
     }
 }
 
@@ -47,12 +59,17 @@ fn by_rate(rate: Option<ByteRate>) -> ByteSize {
 }
 
 /// Whether a stream under `policy` never moves more than a quantum at a time:
-/// one limiter passes anything once it passes something, another looks at whole
-/// buffers.
+/// some limiters pass anything once they pass something, another looks at whole
+/// buffers. So a bucket that takes oversize packets as a debt has none here.
 fn in_pieces(policy: &Policy) -> bool {
     matches!(
         policy,
-        Policy::LeakyBucket { .. } | Policy::ShadowsocksClose { .. }
+        Policy::LeakyBucket { .. }
+            | Policy::ShadowsocksClose { .. }
+            | Policy::TokenBucket {
+                oversize: Oversize::Debt,
+                ..
+            }
     )
 }
 
@@ -182,5 +199,42 @@ impl<L: Limiter> Stream<L> {
     #[must_use]
     pub fn limiter(&self) -> &L {
         &self.limiter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Grant, Stream};
+    use crate::{ByteSize, Policy, Timestamp};
+
+    /// What a source that never ends gets in ten seconds, and the largest piece.
+    fn saturated(policy: &str) -> (u64, ByteSize) {
+        let policy: Policy = policy.parse().unwrap();
+        let mut stream = Stream::new(policy, policy.build());
+        let (mut now, mut sum, mut largest) = (Timestamp::ZERO, 0, ByteSize::ZERO);
+        while let Some((at, size)) = stream.move_next(now, ByteSize::new(65_536)) {
+            if at >= Timestamp::from_nanos(10_000_000_000) {
+                break;
+            }
+            (now, sum, largest) = (at, sum + size.get(), largest.max(size));
+        }
+        (sum, largest)
+    }
+
+    #[test]
+    fn a_stream_runs_up_no_debt() {
+        let (sum, largest) = saturated("token-bucket:rate=5000B/s,burst=5000B,oversize=debt");
+        assert!(largest <= ByteSize::new(250), "{largest}");
+        assert!((54_500..=55_000).contains(&sum), "{sum}");
+    }
+
+    #[test]
+    fn an_average_with_a_short_memory_goes_on() {
+        // 50 ms of the rate is all that this average ever lets through at once.
+        let (sum, _) = saturated("ewma-continuous:rate=5000B/s,time_constant=50ms");
+        assert!((35_000..=50_250).contains(&sum), "{sum}");
+        let none = Stream::new(Policy::None, Policy::None.build());
+        let all = ByteSize::new(65_536);
+        assert_eq!(none.grant(Timestamp::ZERO, all), Grant::Now(all));
     }
 }

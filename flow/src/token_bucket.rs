@@ -81,6 +81,7 @@ impl Limiter for TokenBucket {
         self.meter.when_fits(now, size)
     }
 
+    /// With [`Oversize::Debt`] anything conforms while the bucket is full.
     fn available(&self, now: Timestamp) -> ByteSize {
         match self.oversize {
             Oversize::Debt if self.meter.spent_at(now) == 0 => ByteSize::MAX,

@@ -24,7 +24,7 @@ use crate::{ByteRate, ByteSize, Limiter, Nanos, Timestamp};
 /// and afterwards, however long it runs, less than 8 units above the exact
 /// value; a pause of n intervals adds a relative error below n x 2^-126. For
 /// rate x interval up to 2^60 B and alpha from 1/1,000,000 the state is never
-/// below the exact one and never 10^-14 B above it. A decision differs
+/// below the exact one and never 10^-13 B above it. A decision differs
 /// from the exact rule's only if that one leaves less than this over a whole
 /// number of bytes, and then it refuses.
 #[derive(Clone, Debug)]
