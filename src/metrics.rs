@@ -53,7 +53,6 @@ pub struct RunMetrics {
     horizon: u64,
     duration: Option<Nanos>,
     waits: bool,
-    last: u64,
     series: Series,
     /// Bytes by second over all users, if there are several.
     totals: Option<SecondTotals>,
@@ -97,7 +96,6 @@ impl RunMetrics {
             horizon: spec.duration.map_or(u64::MAX, Nanos::get),
             duration: spec.duration,
             waits: spec.waits,
-            last: 0,
             series: Series::new(spec.bin.get()),
             totals: (spec.users.len() > 1).then(SecondTotals::default),
             users: spec.users.iter().map(user).collect(),
@@ -112,7 +110,8 @@ impl RunMetrics {
     /// The figures of the run, named by `label`.
     #[must_use]
     pub fn finish(self, label: &RunLabel) -> RunFigures {
-        let end = self.duration.map_or(self.last, Nanos::get);
+        let last = self.users.iter().map(UserMetrics::last).max().unwrap_or(0);
+        let end = self.duration.map_or(last, Nanos::get);
         let waits = self.waits;
         let totals = self.totals.map(|totals| totals.until(end));
         let finish = |user: UserMetrics| user.figures(end, waits);
@@ -152,7 +151,6 @@ impl Recorder for RunMetrics {
         if at > self.horizon {
             return;
         }
-        self.last = self.last.max(at);
         self.series.add(Stream::Offered, at, bytes);
         self.users[index(flow.user)].offered(at, bytes, index(flow.connection));
     }
@@ -163,7 +161,6 @@ impl Recorder for RunMetrics {
         if at > self.horizon || bytes == 0 {
             return;
         }
-        self.last = self.last.max(at);
         self.series.add(Stream::Delivered, at, bytes);
         if let Some(totals) = &mut self.totals {
             totals.add(at, bytes);
@@ -185,7 +182,6 @@ impl Recorder for RunMetrics {
         if departure > self.horizon {
             return;
         }
-        self.last = self.last.max(departure);
         let connection = index(flow.connection);
         user.completed(arrival.as_nanos(), departure, size.get(), connection);
     }
@@ -196,7 +192,6 @@ impl Recorder for RunMetrics {
         if at > self.horizon {
             return;
         }
-        self.last = self.last.max(at);
         self.series.add(Stream::Dropped, at, bytes);
         self.users[index(flow.user)].dropped(bytes, why);
     }

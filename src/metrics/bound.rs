@@ -14,6 +14,9 @@ use super::sliding::Sums;
 pub(crate) struct Promise {
     checks: Vec<Check>,
     largest: u64,
+    /// Whether every check is left to the reference's level and the largest
+    /// packet does not matter, so that there is nothing to follow.
+    shared: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -25,7 +28,9 @@ enum Check {
 /// A\[s, t\] <= burst + rate (t - s).
 #[derive(Clone, Debug)]
 struct Affine {
-    level: Level,
+    schedule: Schedule,
+    /// `None`: the reference has the same rate, and its level serves both.
+    level: Option<Level>,
     burst: u64,
     /// Whether a packet larger than `burst` may stand for it.
     or_packet: bool,
@@ -66,25 +71,53 @@ impl Promise {
             Bound::Aligned { limit, window } => vec![windowed(limit, &later, window, 2)],
             Bound::Sliding { limit, window } => vec![windowed(limit, &later, window, 1)],
         };
-        Some(Self { checks, largest: 0 })
+        Some(Self {
+            checks,
+            largest: 0,
+            shared: false,
+        })
     }
 
     /// `bytes` left at `at`.
     #[inline]
     pub(crate) fn add(&mut self, at: u64, bytes: u64) {
+        if !self.shared {
+            self.follow(at, bytes);
+        }
+    }
+
+    fn follow(&mut self, at: u64, bytes: u64) {
         self.largest = self.largest.max(bytes);
         for check in &mut self.checks {
             match check {
-                Check::Affine(affine) => affine.level.add(at, bytes),
+                Check::Affine(affine) => affine.add(at, bytes),
                 Check::Window(window) => window.add(at, bytes),
             }
         }
     }
 
-    /// The most by which the promise was exceeded, in billionths of a byte; 0 if it held.
-    pub(crate) fn excess(&self) -> u128 {
+    /// Leaves to the level against the reference rate `schedule` what it knows
+    /// anyway; its peak has to be given to [`Self::excess`].
+    pub(crate) fn share(&mut self, schedule: &Schedule) {
+        for check in &mut self.checks {
+            if let Check::Affine(affine) = check
+                && affine.schedule == *schedule
+            {
+                affine.level = None;
+            }
+        }
+        let is_shared = |check: &Check| match check {
+            Check::Affine(affine) => affine.level.is_none() && !affine.or_packet,
+            Check::Window(_) => false,
+        };
+        self.shared = self.checks.iter().all(is_shared);
+    }
+
+    /// The most by which the promise was exceeded, in billionths of a byte; 0 if
+    /// it held. `peak` is b* at the reference rate.
+    pub(crate) fn excess(&self, peak: u128) -> u128 {
         let excess = |check: &Check| match check {
-            Check::Affine(affine) => affine.excess(self.largest),
+            Check::Affine(affine) => affine.excess(peak, self.largest),
             Check::Window(window) => nanobytes(window.excess),
         };
         self.checks.iter().map(excess).max().unwrap_or(0)
@@ -92,13 +125,23 @@ impl Promise {
 }
 
 impl Affine {
-    fn excess(&self, largest: u64) -> u128 {
+    #[inline]
+    fn add(&mut self, at: u64, bytes: u64) {
+        if let Some(level) = &mut self.level {
+            level.add(at, bytes);
+        }
+    }
+
+    fn excess(&self, shared: u128, largest: u64) -> u128 {
         let burst = if self.or_packet {
             self.burst.max(largest)
         } else {
             self.burst
         };
-        let peak = self.level.peak().map_or(0, |(peak, _)| peak);
+        let peak = match &self.level {
+            Some(level) => level.peak().map_or(0, |(peak, _)| peak),
+            None => shared,
+        };
         peak.saturating_sub(nanobytes(burst))
     }
 }
@@ -146,8 +189,10 @@ fn affine(
     let burst = later
         .iter()
         .fold(burst, |most, &(_, (_, burst))| most.max(burst));
+    let schedule = Schedule::new(rate, &changes);
     Check::Affine(Affine {
-        level: Level::new(Schedule::new(rate, &changes)),
+        level: Some(Level::new(schedule.clone())),
+        schedule,
         burst: burst.get(),
         or_packet,
     })
@@ -200,7 +245,7 @@ mod tests {
         packets
             .iter()
             .for_each(|&(at, bytes)| promise.add(at, bytes));
-        Some(promise.excess())
+        Some(promise.excess(0))
     }
 
     #[test]
@@ -223,6 +268,16 @@ mod tests {
             excess(policy, &changes, &[(2 * MS, 1000), (4 * MS - 1, 1)]),
             Some(500)
         );
+    }
+
+    #[test]
+    fn a_level_of_the_same_rate_serves_both() {
+        let rate = ByteRate::new(1000).unwrap();
+        let policy = "token-bucket:rate=1000B/s,burst=1000B";
+        let mut promise = Promise::new(policy.parse().unwrap(), &[]).unwrap();
+        promise.share(&Schedule::new(rate, &[]));
+        promise.add(0, 5000);
+        assert_eq!(promise.excess(nanobytes(1003)), nanobytes(3));
     }
 
     #[test]

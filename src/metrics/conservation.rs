@@ -4,6 +4,9 @@
 use super::histogram::Histogram;
 use super::schedule::{Credit, Schedule, nanobytes, to_bytes};
 
+/// Billionths of a byte in a byte.
+const NANOBYTES_SIGNED: i128 = 1_000_000_000;
+
 /// What an ideal (r, b) shaper passes of the offered bytes by the end:
 /// min over s of A_in\[0, s) + b + r(T - s), and no more than was offered
 /// (min-plus convolution, Cruz 1991).
@@ -29,7 +32,7 @@ impl IdealVolume {
     pub(crate) fn offer(&mut self, at: u64, bytes: u64) {
         self.lead -= signed(self.credit.earn(at));
         self.least = self.least.min(self.lead);
-        self.lead += signed(nanobytes(bytes));
+        self.lead += i128::from(bytes) * NANOBYTES_SIGNED;
     }
 
     /// Bytes of `offered` that the ideal shaper of depth `burst` has passed by `end`.
@@ -99,13 +102,20 @@ impl Conservation {
         let mut at = arrival.max(self.credit.last());
         let size = nanobytes(size);
         self.missing = self.missing.saturating_sub(self.credit.earn(at));
-        let may_miss = self.burst.saturating_sub(size);
-        if self.missing > may_miss {
-            at = at.saturating_add(self.credit.time_for(self.missing - may_miss));
-            self.missing = self.missing.saturating_sub(self.credit.earn(at));
+        if self.missing + size > self.burst {
+            at = self.wait(at, size);
         }
         self.missing += size;
         at
+    }
+
+    /// When enough is no longer missing for `size`, from `at` on.
+    fn wait(&mut self, at: u64, size: u128) -> u64 {
+        let may_miss = self.burst.saturating_sub(size);
+        let too_much = self.missing.saturating_sub(may_miss);
+        let then = at.saturating_add(self.credit.time_for(too_much));
+        self.missing = self.missing.saturating_sub(self.credit.earn(then));
+        then
     }
 }
 

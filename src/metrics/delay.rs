@@ -3,48 +3,74 @@
 use super::histogram::Histogram;
 use super::moments::Moments;
 
-/// A distribution with its exact mean and deviation, in nanoseconds.
+/// Delays of one or several users, in nanoseconds.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Spread {
+pub(crate) struct Delays {
     pub(crate) histogram: Histogram,
-    pub(crate) moments: Moments,
+    sum: u128,
 }
 
-impl Spread {
+impl Delays {
     #[inline]
     pub(crate) fn record(&mut self, nanos: u64) {
         self.histogram.record(nanos);
-        self.moments.record(nanos);
+        self.sum += u128::from(nanos);
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
         self.histogram.merge(&other.histogram);
-        self.moments.merge(&other.moments);
+        self.sum += other.sum;
     }
 
-    /// PDV (RFC 5481): each value less the least.
-    pub(crate) fn variation(&self) -> Histogram {
-        let mut variation = Histogram::new();
-        let least = self.histogram.min().unwrap_or(0);
-        variation.merge_shifted(&self.histogram, least);
-        variation
+    /// In nanoseconds; `None` without any.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a figure for people, 53 bits suffice"
+    )]
+    pub(crate) fn mean(&self) -> Option<f64> {
+        let count = self.histogram.count();
+        (count > 0).then(|| self.sum as f64 / count as f64)
     }
 }
 
-/// Gaps from one departure to the next.
+/// Gaps from one departure of a user to the next, in nanoseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gaps {
     last: Option<u64>,
-    pub(crate) spread: Spread,
+    figures: GapFigures,
+}
+
+/// Gaps of one or several users.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GapFigures {
+    pub(crate) histogram: Histogram,
+    pub(crate) moments: Moments,
 }
 
 impl Gaps {
-    /// Something left at `at`.
+    /// Something left at `at`, which never decreases.
     #[inline]
     pub(crate) fn add(&mut self, at: u64) {
         if let Some(last) = self.last.replace(at) {
-            self.spread.record(at.saturating_sub(last));
+            self.figures.histogram.record(at - last);
+            self.figures.moments.record(at - last);
         }
+    }
+
+    /// When something left last.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.last
+    }
+
+    pub(crate) fn figures(self) -> GapFigures {
+        self.figures
+    }
+}
+
+impl GapFigures {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.histogram.merge(&other.histogram);
+        self.moments.merge(&other.moments);
     }
 }
 
@@ -56,22 +82,22 @@ mod tests {
     fn one_departure_has_no_gap() {
         let mut gaps = Gaps::default();
         gaps.add(7);
-        assert_eq!(gaps.spread.moments.count(), 0);
+        assert_eq!(gaps.figures.moments.mean(), None);
         gaps.add(7);
         gaps.add(17);
-        assert_eq!(gaps.spread.moments.mean(), Some(5.0));
-        assert_eq!(gaps.spread.histogram.max(), Some(10));
+        assert_eq!(gaps.last(), Some(17));
+        let figures = gaps.figures();
+        assert_eq!(figures.moments.mean(), Some(5.0));
+        assert_eq!(figures.histogram.max(), Some(10));
     }
 
     #[test]
-    fn variation_starts_at_zero() {
-        let mut delays = Spread::default();
-        [1_000, 1_005, 1_020]
+    fn delays_have_an_exact_mean() {
+        let mut delays = Delays::default();
+        assert_eq!(delays.mean(), None);
+        [u64::MAX, u64::MAX]
             .iter()
             .for_each(|&delay| delays.record(delay));
-        let variation = delays.variation();
-        assert_eq!((variation.min(), variation.max()), (Some(0), Some(20)));
-        assert_eq!(variation.quantile(0.5), Some(5));
-        assert_eq!(Spread::default().variation().count(), 0);
+        assert_eq!(delays.mean(), Some(u64::MAX as f64));
     }
 }

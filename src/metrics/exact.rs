@@ -293,11 +293,11 @@ impl Tied {
         let figures = self.trains.figures();
         TrainsFigures {
             gap_ns: 0,
-            n: figures.sizes.count(),
-            sbb_mean: figures.sizes.mean(),
-            sbb_max: figures.sizes.max(),
+            n: figures.count(),
+            sbb_mean: figures.mean(),
+            sbb_max: figures.most(),
             packets_max: self.most,
-            sbi_mean_ns: figures.intervals.mean(),
+            sbi_mean_ns: figures.interval(),
         }
     }
 }

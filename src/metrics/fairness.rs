@@ -49,9 +49,9 @@ struct SecondShares {
 }
 
 impl Connections {
-    /// Seconds are looked at if there are several connections below a limit.
+    /// Seconds are looked at if there is a limit.
     pub(crate) fn new(connections: usize, limit: Option<&Schedule>) -> Self {
-        let seconds = limit.filter(|_| connections > 1).map(|limit| {
+        let seconds = limit.map(|limit| {
             Box::new(SecondShares {
                 end: SECOND,
                 bytes: vec![0; connections],
@@ -81,11 +81,8 @@ impl Connections {
 
     /// Jain's index over the connections of what each got of its fair share:
     /// max-min by what was offered, or equal where a sender that waits offers
-    /// only as fast as it is served. `None` for less than two connections.
+    /// only as fast as it is served. `None` if nothing was delivered.
     pub(crate) fn index(&self, waits: bool) -> Option<f64> {
-        if self.delivered.len() < 2 {
-            return None;
-        }
         let got = self.delivered.iter().map(|&bytes| as_float(bytes));
         if waits {
             return jain(got);
@@ -167,7 +164,7 @@ mod tests {
         connections.deliver(0, 1, 90);
         assert_eq!(connections.index(false), Some(1.0));
         assert!(connections.index(true).unwrap() < 0.7);
-        assert_eq!(Connections::new(1, None).index(true), None);
+        assert_eq!(Connections::new(2, None).index(true), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::results::Row;
 
 use super::conservation::ConservationFigures;
-use super::delay::Spread;
+use super::delay::{Delays, GapFigures};
 use super::fairness::jain;
 use super::histogram::Histogram;
 use super::jitter::JitterFigures;
@@ -37,9 +37,9 @@ pub(crate) struct Pooled {
     pub(crate) losses: Losses,
     pub(crate) sent: TrainFigures,
     pub(crate) received: TrainFigures,
-    pub(crate) delays: Spread,
+    pub(crate) delays: Delays,
     pub(crate) pdv: Histogram,
-    pub(crate) gaps: Spread,
+    pub(crate) gaps: GapFigures,
     pub(crate) jitter: JitterFigures,
     pub(crate) conservation: ConservationFigures,
     pub(crate) sender_late: Histogram,
@@ -227,15 +227,15 @@ impl Pooled {
         row.dropped_oversize_bytes = losses.oversize.bytes;
         row.longest_loss_run_packets = losses.longest_run;
         row.loss_ratio = ratio(as_float(dropped.packets), as_float(self.offered.packets));
-        row.burst_sent_mean_bytes = self.sent.sizes.mean();
-        row.burst_sent_max_bytes = self.sent.sizes.max().map(as_float);
-        row.burst_received_mean_bytes = self.received.sizes.mean();
-        row.burst_received_max_bytes = self.received.sizes.max().map(as_float);
-        row.burst_interval_mean_us = self.received.intervals.mean().map(micros);
+        row.burst_sent_mean_bytes = self.sent.mean();
+        row.burst_sent_max_bytes = self.sent.most().map(as_float);
+        row.burst_received_mean_bytes = self.received.mean();
+        row.burst_received_max_bytes = self.received.most().map(as_float);
+        row.burst_interval_mean_us = self.received.interval().map(micros);
     }
 
     fn fill_times(&self, row: &mut Row) {
-        row.delay_mean_us = self.delays.moments.mean().map(micros);
+        row.delay_mean_us = self.delays.mean().map(micros);
         [
             row.delay_p50_us,
             row.delay_p90_us,

@@ -26,7 +26,9 @@ impl Smoothed {
             .scaled
             .saturating_sub((self.scaled + 8) >> 4)
             .saturating_add(change);
-        self.most = self.most.max(self.jitter);
+        if self.jitter > self.most {
+            self.most = self.jitter;
+        }
         self.sum += self.jitter;
         self.changes += 1;
     }
@@ -125,8 +127,10 @@ impl JitterFigures {
     clippy::cast_precision_loss,
     reason = "RFC 3550 smooths in floating point; 53 bits are 104 days"
 )]
+#[inline]
 fn as_float(nanos: u64) -> f64 {
-    nanos as f64
+    // One instruction from a signed integer, several from an unsigned one.
+    i64::try_from(nanos).unwrap_or(i64::MAX) as f64
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ pub(crate) struct Moments {
     count: u64,
     sum: u128,
     squares: u128,
-    max: u64,
 }
 
 impl Moments {
@@ -18,24 +17,17 @@ impl Moments {
         self.squares = self
             .squares
             .saturating_add(u128::from(value) * u128::from(value));
-        self.max = self.max.max(value);
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.sum += other.sum;
         self.squares = self.squares.saturating_add(other.squares);
-        self.max = self.max.max(other.max);
     }
 
     /// How many values there are.
     pub(crate) fn count(&self) -> u64 {
         self.count
-    }
-
-    /// The largest value; `None` without any.
-    pub(crate) fn max(&self) -> Option<u64> {
-        (self.count() > 0).then_some(self.max)
     }
 
     /// `None` without any value.
@@ -100,7 +92,7 @@ mod tests {
     #[test]
     fn nothing_has_no_moments() {
         let none = Moments::default();
-        assert_eq!((none.mean(), none.sd(), none.max()), (None, None, None));
+        assert_eq!((none.mean(), none.sd()), (None, None));
         assert_eq!(of(&[0, 0]).coefficient_of_variation(), None);
         assert_eq!(of(&[7]).sd(), Some(0.0));
     }

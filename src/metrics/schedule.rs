@@ -136,8 +136,11 @@ impl Credit {
         if now >= self.until {
             return self.earn_across(now);
         }
-        let earned = u128::from(self.rate) * u128::from(now.saturating_sub(self.last));
-        self.last = self.last.max(now);
+        if now <= self.last {
+            return 0;
+        }
+        let earned = u128::from(self.rate) * u128::from(now - self.last);
+        self.last = now;
         earned
     }
 

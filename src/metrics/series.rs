@@ -26,12 +26,12 @@ pub(crate) struct Series {
     cursors: [Cursor; 3],
 }
 
-/// The bin that was counted into last: `[start, end)`.
+/// The bin that a stream is in, and what it has counted there.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cursor {
-    start: u64,
-    end: u64,
     bin: usize,
+    start: u64,
+    bytes: u64,
 }
 
 impl Series {
@@ -46,45 +46,57 @@ impl Series {
 
     #[inline]
     pub(crate) fn add(&mut self, stream: Stream, at: u64, bytes: u64) {
-        let cursor = self.cursors[stream as usize];
-        let bin = if (cursor.start..cursor.end).contains(&at) {
-            cursor.bin
+        let cursor = &mut self.cursors[stream as usize];
+        if at.wrapping_sub(cursor.start) < self.width {
+            cursor.bytes += bytes;
         } else {
-            self.move_to(stream, at)
-        };
-        self.bins[bin][stream as usize] += bytes;
+            self.move_to(stream, at, bytes);
+        }
     }
 
-    fn move_to(&mut self, stream: Stream, at: u64) -> usize {
+    fn move_to(&mut self, stream: Stream, at: u64, bytes: u64) {
+        self.store(stream as usize);
         while at / self.width >= MOST_BINS {
             self.halve();
         }
-        let index = at / self.width;
-        let bin = usize::try_from(index).unwrap_or(usize::MAX);
-        if bin >= self.bins.len() {
-            self.bins.resize(bin + 1, [0; 3]);
-        }
+        let bin = at / self.width;
         self.cursors[stream as usize] = Cursor {
-            start: index * self.width,
-            end: (index + 1).saturating_mul(self.width),
-            bin,
+            bin: usize::try_from(bin).unwrap_or(usize::MAX),
+            start: bin * self.width,
+            bytes,
         };
-        bin
+    }
+
+    /// Puts what a cursor has counted into its bin.
+    fn store(&mut self, stream: usize) {
+        let Cursor { bin, bytes, .. } = self.cursors[stream];
+        self.cursors[stream].bytes = 0;
+        if bytes > 0 {
+            if bin >= self.bins.len() {
+                self.bins.resize(bin + 1, [0; 3]);
+            }
+            self.bins[bin][stream] += bytes;
+        }
     }
 
     /// Doubles the width.
     fn halve(&mut self) {
+        (0..3).for_each(|stream| self.store(stream));
         self.width = self.width.saturating_mul(2);
         self.bins = self
             .bins
             .chunks(2)
             .map(|pair| std::array::from_fn(|k| pair.iter().map(|bin| bin[k]).sum()))
             .collect();
-        self.cursors = [Cursor::default(); 3];
+        for cursor in &mut self.cursors {
+            cursor.bin /= 2;
+            cursor.start = (cursor.bin as u64) * self.width;
+        }
     }
 
     /// The bins of a run that ended at `end`.
     pub(crate) fn bins(mut self, end: u64) -> Bins {
+        (0..3).for_each(|stream| self.store(stream));
         while end / self.width >= MOST_BINS {
             self.halve();
         }

@@ -57,18 +57,17 @@ struct Watch {
 }
 
 impl Settling {
-    /// `steps` in order of time.
-    pub(crate) fn new(steps: Vec<Step>) -> Self {
-        let mut settling = Self {
+    /// `steps` in order of time; `None` without any.
+    pub(crate) fn new(steps: Vec<Step>) -> Option<Self> {
+        let first = steps.first()?.at.as_nanos();
+        Some(Self {
             next: 0,
-            next_at: 0,
+            next_at: first,
             watched: None,
             bytes: 0,
             pieces: 0,
             steps,
-        };
-        settling.wait_for(0);
-        settling
+        })
     }
 
     /// `bytes` left at `at` under the rate of `schedule`.
@@ -194,7 +193,9 @@ mod tests {
     /// 10-byte packets at 10 kB/s; the windows after a step are 100 ms.
     fn run(steps: &[u64], packets: impl IntoIterator<Item = u64>, end: u64) -> Settled {
         let schedule = Schedule::new(rate(10_000), &[]);
-        let mut settling = Settling::new(steps.iter().map(|&at| step(at)).collect());
+        let Some(mut settling) = Settling::new(steps.iter().map(|&at| step(at)).collect()) else {
+            return Settled::NoStep;
+        };
         for at in packets.into_iter().filter(|&at| at <= end) {
             settling.add(at, 10, &schedule);
         }
@@ -247,7 +248,7 @@ mod tests {
     fn windows_hold_twenty_packets() {
         // 1000-byte packets at 10 kB/s: windows of 2 s.
         let schedule = Schedule::new(rate(10_000), &[]);
-        let mut settling = Settling::new(vec![step(1)]);
+        let mut settling = Settling::new(vec![step(1)]).unwrap();
         settling.add(0, 1_000, &schedule);
         for i in 1..60 {
             settling.add(i * 100 * MS, 1_000, &schedule);

@@ -7,11 +7,17 @@ pub(crate) struct Entry {
     pub(crate) before: u64,
 }
 
-/// One width: the first entry of the window that ends now, and the most so far.
+/// One width, and the window of it that ends now.
 #[derive(Clone, Copy, Debug)]
 struct Tail {
     width: u64,
+    /// Position of the first entry of the window.
     first: usize,
+    /// What had left before that entry, and the first instant at which the
+    /// window no longer holds it.
+    before: u64,
+    expires: u64,
+    /// The most in any window that has ended.
     most: u64,
 }
 
@@ -23,22 +29,25 @@ pub(crate) struct Sums<const N: usize> {
     ring: Vec<Entry>,
     /// The position after the last entry.
     next: usize,
-    last_at: u64,
+    /// The first instant that needs an entry of its own.
+    new_at: u64,
     total: u64,
     tails: [Tail; N],
 }
 
 impl<const N: usize> Sums<N> {
-    /// `widths` in nanoseconds and rising order.
+    /// `widths` in nanoseconds, above zero and in rising order.
     pub(crate) fn new(widths: [u64; N]) -> Self {
         Self {
             ring: vec![Entry::default(); 64],
             next: 0,
-            last_at: 0,
+            new_at: 0,
             total: 0,
             tails: widths.map(|width| Tail {
                 width,
                 first: 0,
+                before: 0,
+                expires: u64::MAX,
                 most: 0,
             }),
         }
@@ -47,26 +56,22 @@ impl<const N: usize> Sums<N> {
     /// `bytes` left at `at`, which never decreases.
     #[inline]
     pub(crate) fn add(&mut self, at: u64, bytes: u64) {
-        if at > self.last_at || self.next == 0 {
+        if at >= self.new_at {
             self.push(at);
         }
         self.total += bytes;
-        let mask = self.ring.len() - 1;
-        for tail in &mut self.tails {
-            let within = self.total - self.ring[tail.first & mask].before;
-            tail.most = tail.most.max(within);
-        }
     }
 
     /// Bytes in the window of width `k` that ends with the last departure.
     #[inline]
     pub(crate) fn ending_now(&self, k: usize) -> u64 {
-        self.since(self.entry(self.tails[k].first))
+        self.total - self.tails[k].before
     }
 
     /// The most bytes in any window of width `k`.
     pub(crate) fn most(&self, k: usize) -> u64 {
-        self.tails[k].most
+        // What a window holds only shrinks when an entry leaves it.
+        self.tails[k].most.max(self.ending_now(k))
     }
 
     /// The departures that a window of width `k` can still begin with.
@@ -75,7 +80,6 @@ impl<const N: usize> Sums<N> {
     }
 
     /// Bytes from `entry` to the last departure.
-    #[inline]
     pub(crate) fn since(&self, entry: Entry) -> u64 {
         self.total - entry.before
     }
@@ -91,32 +95,61 @@ impl<const N: usize> Sums<N> {
 
     #[inline]
     fn push(&mut self, at: u64) {
-        let widest = self.tails[N - 1].first;
-        if self.next - widest == self.ring.len() {
-            self.grow(widest);
-        }
-        let mask = self.ring.len() - 1;
-        self.ring[self.next & mask] = Entry {
+        let entry = Entry {
             at,
             before: self.total,
         };
+        if self.next - self.tails[N - 1].first == self.ring.len() {
+            self.grow();
+        }
+        let mask = self.ring.len() - 1;
+        self.ring[self.next & mask] = entry;
+        if self.next == 0 {
+            self.begin(entry);
+        }
         for tail in &mut self.tails {
-            while at - self.ring[tail.first & mask].at >= tail.width {
-                tail.first += 1;
+            if at >= tail.expires {
+                tail.most = tail.most.max(self.total - tail.before);
+                tail.advance(at, &self.ring);
             }
         }
-        self.last_at = at;
+        self.new_at = at.saturating_add(1);
         self.next += 1;
     }
 
     #[cold]
-    fn grow(&mut self, oldest: usize) {
+    fn begin(&mut self, entry: Entry) {
+        for tail in &mut self.tails {
+            tail.begin_with(entry);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
         let (old, new) = (self.ring.len(), self.ring.len() * 2);
         let mut ring = vec![Entry::default(); new];
-        for position in oldest..self.next {
+        for position in self.tails[N - 1].first..self.next {
             ring[position & (new - 1)] = self.ring[position & (old - 1)];
         }
         self.ring = ring;
+    }
+}
+
+impl Tail {
+    /// Drops the entries that a window ending at `at` does not hold.
+    #[inline]
+    fn advance(&mut self, at: u64, ring: &[Entry]) {
+        let mask = ring.len() - 1;
+        while at >= self.expires {
+            self.first += 1;
+            self.begin_with(ring[self.first & mask]);
+        }
+    }
+
+    #[inline]
+    fn begin_with(&mut self, entry: Entry) {
+        self.before = entry.before;
+        self.expires = entry.at.saturating_add(self.width);
     }
 }
 

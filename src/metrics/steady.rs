@@ -2,46 +2,42 @@
 
 use super::schedule::{Schedule, nanobytes, to_bytes};
 
-/// What left from the instant at which the first `burst` bytes had passed to
-/// the last departure.
+/// When the first `burst` bytes had passed, and how many had by then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steady {
     burst: u64,
-    total: u64,
-    last: u64,
-    /// Instant and total when the burst had passed.
     from: Option<(u64, u64)>,
 }
 
 impl Steady {
     pub(crate) fn new(burst: u64) -> Self {
-        Self {
-            burst,
-            total: 0,
-            last: 0,
-            from: None,
-        }
+        Self { burst, from: None }
     }
 
+    /// Something left at `at`, with which `total` bytes have.
     #[inline]
-    pub(crate) fn add(&mut self, at: u64, bytes: u64) {
-        self.total += bytes;
-        self.last = at;
-        if self.from.is_none() && self.total >= self.burst {
-            self.from = Some((at, self.total));
+    pub(crate) fn add(&mut self, at: u64, total: u64) {
+        if self.from.is_none() && total >= self.burst {
+            self.from = Some((at, total));
         }
     }
 
-    /// Mean rate in bytes per second, and how far it is off the rate of
+    /// Mean rate in bytes per second from then on to the `last` departure, with
+    /// which `total` bytes had left, and how far it is off the rate of
     /// `schedule`: (x - r) / r. `None` if nothing left after the burst.
-    pub(crate) fn rate_and_error(&self, schedule: &Schedule) -> Option<(f64, f64)> {
+    pub(crate) fn rate_and_error(
+        &self,
+        last: u64,
+        total: u64,
+        schedule: &Schedule,
+    ) -> Option<(f64, f64)> {
         let (start, before) = self.from?;
-        if self.last <= start {
+        if last <= start {
             return None;
         }
-        let bytes = to_bytes(nanobytes(self.total - before));
-        let wanted = to_bytes(schedule.earned_between(start, self.last));
-        let seconds = to_bytes(u128::from(self.last - start));
+        let bytes = to_bytes(nanobytes(total - before));
+        let wanted = to_bytes(schedule.earned_between(start, last));
+        let seconds = to_bytes(u128::from(last - start));
         Some((bytes / seconds, (bytes - wanted) / wanted))
     }
 }
@@ -58,12 +54,13 @@ mod tests {
         let schedule = Schedule::new(ByteRate::new(100).unwrap(), &[]);
         let mut steady = Steady::new(1_000);
         steady.add(0, 600);
-        assert_eq!(steady.rate_and_error(&schedule), None);
-        steady.add(SECOND, 400);
-        assert_eq!(steady.rate_and_error(&schedule), None);
-        steady.add(2 * SECOND, 99);
-        steady.add(3 * SECOND, 99);
-        let (rate, error) = steady.rate_and_error(&schedule).unwrap();
+        assert_eq!(steady.rate_and_error(0, 600, &schedule), None);
+        steady.add(SECOND, 1_000);
+        assert_eq!(steady.rate_and_error(SECOND, 1_000, &schedule), None);
+        steady.add(2 * SECOND, 1_099);
+        steady.add(3 * SECOND, 1_198);
+        let found = steady.rate_and_error(3 * SECOND, 1_198, &schedule);
+        let (rate, error) = found.unwrap();
         assert_eq!(rate, 99.0);
         assert!((error + 0.01).abs() < 1e-12);
     }

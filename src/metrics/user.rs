@@ -6,7 +6,7 @@ use crate::record::DropReason;
 
 use super::bound::Promise;
 use super::conservation::{Conservation, ConservationFigures, IdealVolume};
-use super::delay::{Gaps, Spread};
+use super::delay::{Delays, Gaps};
 use super::fairness::Connections;
 use super::figures::{LimitFigures, Pooled, UserFigures};
 use super::histogram::Histogram;
@@ -15,7 +15,7 @@ use super::level::Level;
 use super::loss::{Count, Losses};
 use super::schedule::Schedule;
 use super::second::Seconds;
-use super::settling::Settling;
+use super::settling::{Settled, Settling};
 use super::spec::UserSpec;
 use super::steady::Steady;
 use super::train::Trains;
@@ -27,15 +27,16 @@ pub(crate) struct UserMetrics {
     name: String,
     state_bytes: Option<u64>,
     offered: Count,
+    last_offered: u64,
     delivered_bytes: u64,
-    delivered_packets: u64,
     losses: Losses,
-    connections: Connections,
+    /// Only if there are several.
+    connections: Option<Box<Connections>>,
     sent: Trains,
     received: Trains,
     seconds: Seconds,
     gaps: Gaps,
-    delays: Spread,
+    delays: Delays,
     jitter: Jitter,
     sender_late: Histogram,
     promise: Option<Promise>,
@@ -52,7 +53,7 @@ struct Limit {
     volume: IdealVolume,
     conservation: Conservation,
     steady: Steady,
-    settling: Settling,
+    settling: Option<Box<Settling>>,
 }
 
 impl UserMetrics {
@@ -60,24 +61,29 @@ impl UserMetrics {
         let connections = usize::try_from(spec.connections.max(1)).unwrap_or(usize::MAX);
         let limit = Limit::new(spec);
         let schedule = limit.as_ref().map(|limit| &limit.schedule);
+        let mut promise = spec
+            .policy
+            .and_then(|policy| Promise::new(policy, &spec.changes()));
+        if let (Some(promise), Some(schedule)) = (&mut promise, schedule) {
+            promise.share(schedule);
+        }
         Self {
             name: spec.name.clone(),
             state_bytes: spec.state_bytes,
             offered: Count::default(),
+            last_offered: 0,
             delivered_bytes: 0,
-            delivered_packets: 0,
             losses: Losses::default(),
-            connections: Connections::new(connections, schedule),
+            connections: (connections > 1)
+                .then(|| Box::new(Connections::new(connections, schedule))),
             sent: Trains::new(train_gap.get()),
             received: Trains::new(train_gap.get()),
             seconds: Seconds::new(),
             gaps: Gaps::default(),
-            delays: Spread::default(),
+            delays: Delays::default(),
             jitter: Jitter::new(connections),
             sender_late: Histogram::new(),
-            promise: spec
-                .policy
-                .and_then(|policy| Promise::new(policy, &spec.changes())),
+            promise,
             limit,
         }
     }
@@ -85,7 +91,10 @@ impl UserMetrics {
     #[inline]
     pub(crate) fn offered(&mut self, at: u64, bytes: u64, connection: usize) {
         self.offered.add(bytes);
-        self.connections.offer(connection, bytes);
+        self.last_offered = at;
+        if let Some(connections) = &mut self.connections {
+            connections.offer(connection, bytes);
+        }
         self.sent.add(at, bytes);
         if let Some(limit) = &mut self.limit {
             limit.volume.offer(at, bytes);
@@ -95,7 +104,9 @@ impl UserMetrics {
     #[inline]
     pub(crate) fn delivered(&mut self, at: u64, bytes: u64, connection: usize) {
         self.delivered_bytes += bytes;
-        self.connections.deliver(at, connection, bytes);
+        if let Some(connections) = &mut self.connections {
+            connections.deliver(at, connection, bytes);
+        }
         self.received.add(at, bytes);
         self.seconds.add(at, bytes);
         self.gaps.add(at);
@@ -105,14 +116,15 @@ impl UserMetrics {
         if let Some(limit) = &mut self.limit {
             limit.level.add(at, bytes);
             limit.windows.add(at, bytes);
-            limit.steady.add(at, bytes);
-            limit.settling.add(at, bytes, &limit.schedule);
+            limit.steady.add(at, self.delivered_bytes);
+            if let Some(settling) = &mut limit.settling {
+                settling.add(at, bytes, &limit.schedule);
+            }
         }
     }
 
     #[inline]
     pub(crate) fn completed(&mut self, arrival: u64, departure: u64, size: u64, connection: usize) {
-        self.delivered_packets += 1;
         let transit = departure.saturating_sub(arrival);
         self.delays.record(transit);
         self.jitter.add(connection, transit);
@@ -136,12 +148,25 @@ impl UserMetrics {
         self.sender_late.record(late);
     }
 
+    /// The last instant at which anything was offered or delivered.
+    pub(crate) fn last(&self) -> u64 {
+        self.gaps.last().unwrap_or(0).max(self.last_offered)
+    }
+
     /// What was found in a run that ended at `end`.
     pub(crate) fn figures(mut self, end: u64, waits: bool) -> UserFigures {
         self.seconds.close_until(end);
+        let peak = self.limit.as_ref().and_then(|limit| limit.level.peak());
+        let peak = peak.map_or(0, |(peak, _)| peak);
+        let broken = self.promise.map(|promise| promise.excess(peak));
         let (limit, conservation) = match self.limit {
             Some(limit) => {
-                let (figures, conservation) = limit.figures(end, self.offered.bytes);
+                let steady = self.gaps.last().and_then(|last| {
+                    limit
+                        .steady
+                        .rate_and_error(last, self.delivered_bytes, &limit.schedule)
+                });
+                let (figures, conservation) = limit.figures(end, self.offered.bytes, steady);
                 (Some(figures), conservation)
             }
             None => (None, ConservationFigures::default()),
@@ -149,23 +174,28 @@ impl UserMetrics {
         UserFigures {
             name: self.name,
             state_bytes: self.state_bytes,
-            jain: self.connections.index(waits),
-            jain_least: self.connections.least_in_a_second(end),
+            jain: self
+                .connections
+                .as_ref()
+                .and_then(|connections| connections.index(waits)),
+            jain_least: self
+                .connections
+                .and_then(|mut connections| connections.least_in_a_second(end)),
             seconds: self.seconds.extent(),
-            broken: self.promise.map(|promise| promise.excess()),
+            broken,
             limit,
             pooled: Pooled {
                 offered: self.offered,
                 delivered: Count {
-                    packets: self.delivered_packets,
+                    packets: self.delays.histogram.count(),
                     bytes: self.delivered_bytes,
                 },
                 losses: self.losses,
                 sent: self.sent.figures(),
                 received: self.received.figures(),
-                pdv: self.delays.variation(),
+                pdv: self.delays.histogram.above_least(),
                 delays: self.delays,
-                gaps: self.gaps.spread,
+                gaps: self.gaps.figures(),
                 jitter: self.jitter.figures(),
                 conservation,
                 sender_late: self.sender_late,
@@ -186,18 +216,25 @@ impl Limit {
             volume: IdealVolume::new(schedule.clone()),
             conservation: Conservation::new(schedule.clone(), burst),
             steady: Steady::new(burst),
-            settling: Settling::new(spec.steps()),
+            settling: Settling::new(spec.steps()).map(Box::new),
             schedule,
         })
     }
 
-    fn figures(self, end: u64, offered: u64) -> (LimitFigures, ConservationFigures) {
+    fn figures(
+        self,
+        end: u64,
+        offered: u64,
+        steady: Option<(f64, f64)>,
+    ) -> (LimitFigures, ConservationFigures) {
         let figures = LimitFigures {
             peak: self.level.peak(),
             windows: self.windows.worst(),
             ideal_bytes: self.volume.passed_by(end, offered, self.burst),
-            steady: self.steady.rate_and_error(&self.schedule),
-            settled: self.settling.found(end, &self.schedule),
+            steady,
+            settled: self.settling.map_or(Settled::NoStep, |settling| {
+                settling.found(end, &self.schedule)
+            }),
             schedule: self.schedule,
             burst: self.burst,
         };

@@ -51,14 +51,21 @@ impl Windows {
     /// `bytes` left at `at`.
     #[inline]
     pub(crate) fn add(&mut self, at: u64, bytes: u64) {
-        self.largest = self.largest.max(bytes);
-        if self.stepped.is_some() {
-            self.compare_begun(Some(at));
+        if bytes > self.largest {
+            self.largest = bytes;
         }
+        if self.stepped.is_some() {
+            self.add_stepped(at, bytes);
+        } else {
+            self.sums.add(at, bytes);
+        }
+    }
+
+    #[cold]
+    fn add_stepped(&mut self, at: u64, bytes: u64) {
+        self.compare_begun(Some(at));
         self.sums.add(at, bytes);
-        if self.stepped.is_some() {
-            self.compare_ended(at);
-        }
+        self.compare_ended(at);
     }
 
     /// Excess and ratio by width; `None` if nothing left.
@@ -85,7 +92,6 @@ impl Windows {
 
     /// Compares the windows that begin with a departure and end before `now`
     /// (`None`: all that are left).
-    #[cold]
     fn compare_begun(&mut self, now: Option<u64>) {
         let Some(peaks) = &mut self.stepped else {
             return;
@@ -102,7 +108,6 @@ impl Windows {
 
     /// Compares the windows that end with a departure at `at`, or begin with
     /// the run where that is later.
-    #[cold]
     fn compare_ended(&mut self, at: u64) {
         let Some(peaks) = &mut self.stepped else {
             return;
