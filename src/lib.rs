@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod output;
 pub mod record;
 pub mod progress;
+pub mod report;
 pub mod results;
 pub mod run;
 pub mod scenario;

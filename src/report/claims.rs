@@ -1,0 +1,230 @@
+//! Whether what a scenario claims held in every run that the claim is about.
+
+use serde::{Deserialize, Serialize};
+
+use crate::results::{Results, Row};
+use crate::scenario::{Claim, DriverKind, Scenario};
+
+/// How a claim came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It held in every run it is about.
+    Held,
+    /// It did not, or a run does not know the figure, or there was no such run.
+    Broken,
+    /// It is about a driver that was not asked to run.
+    NotChecked,
+}
+
+/// What became of one claim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The claim in words.
+    pub claim: String,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// How many runs it was checked in.
+    pub runs: usize,
+    /// The figure that came closest to breaking it, or broke it most, in the column's unit.
+    pub worst: Option<f64>,
+    /// Which run that was; why there is none.
+    pub place: String,
+}
+
+/// Checks the claims of `scenario` against the runs of `results`, in its order.
+///
+/// A figure that a run does not know breaks the claim, and so does a claim
+/// without any run: what was not measured did not hold.
+#[must_use]
+pub fn judge(scenario: &Scenario, results: &Results) -> Vec<Verdict> {
+    let ran = |claim: &Claim| {
+        claim
+            .driver
+            .is_none_or(|driver| scenario.drivers.contains(&driver))
+    };
+    scenario
+        .claims
+        .iter()
+        .map(|claim| judge_one(claim, ran(claim), results))
+        .collect()
+}
+
+fn judge_one(claim: &Claim, ran: bool, results: &Results) -> Verdict {
+    let rows = if claim.user.is_some() {
+        &results.users
+    } else {
+        &results.summary
+    };
+    let selected: Vec<&Row> = rows.iter().filter(|row| selects(claim, row)).collect();
+    let mut verdict = Verdict {
+        claim: words(claim),
+        outcome: match (ran, selected.is_empty()) {
+            (false, _) => Outcome::NotChecked,
+            (true, true) => Outcome::Broken,
+            (true, false) => Outcome::Held,
+        },
+        runs: selected.len(),
+        worst: None,
+        place: if ran {
+            "no such run".into()
+        } else {
+            "the driver was not asked to run".into()
+        },
+    };
+    let mut least_room = f64::INFINITY;
+    for row in selected {
+        let value = figure(row, &claim.metric);
+        let room = value.map_or(f64::NEG_INFINITY, |value| room(claim, value));
+        if room < 0.0 {
+            verdict.outcome = Outcome::Broken;
+        }
+        if room < least_room {
+            least_room = room;
+            verdict.worst = value;
+            verdict.place = place(row, value.is_some());
+        }
+    }
+    verdict
+}
+
+fn selects(claim: &Claim, row: &Row) -> bool {
+    claim.driver.is_none_or(|driver| name(driver) == row.driver)
+        && claim
+            .algorithm
+            .as_ref()
+            .is_none_or(|label| *label == row.algorithm)
+        && claim.user.as_ref().is_none_or(|user| *user == row.user)
+}
+
+/// How far `value` is from the nearer bound; negative beyond it.
+fn room(claim: &Claim, value: f64) -> f64 {
+    let above = claim.at_least.map_or(f64::INFINITY, |bound| value - bound);
+    let below = claim.at_most.map_or(f64::INFINITY, |bound| bound - value);
+    let room = above.min(below);
+    if room.is_nan() {
+        f64::NEG_INFINITY
+    } else {
+        room
+    }
+}
+
+/// The figure in column `metric` of `row`, if it is known.
+pub(super) fn figure(row: &Row, metric: &str) -> Option<f64> {
+    serde_json::to_value(row).ok()?.get(metric)?.as_f64()
+}
+
+/// A driver's name in every file.
+pub(super) const fn name(driver: DriverKind) -> &'static str {
+    match driver {
+        DriverKind::Model => "model",
+        DriverKind::Proxy => "proxy",
+    }
+}
+
+fn words(claim: &Claim) -> String {
+    let mut words = claim.metric.clone();
+    for (bound, sign) in [(claim.at_least, "≥"), (claim.at_most, "≤")] {
+        if let Some(bound) = bound {
+            words.push_str(&format!(" {sign} {bound}"));
+        }
+    }
+    let whom = [
+        claim.driver.map(|driver| name(driver).to_owned()),
+        claim.algorithm.clone(),
+        claim.user.as_ref().map(|user| format!("user {user}")),
+    ];
+    let whom: Vec<String> = whom.into_iter().flatten().collect();
+    if !whom.is_empty() {
+        words.push_str(&format!(" ({})", whom.join(", ")));
+    }
+    words
+}
+
+fn place(row: &Row, known: bool) -> String {
+    let unknown = if known { "" } else { ": not known" };
+    let user = if row.user.is_empty() {
+        String::new()
+    } else {
+        format!(", user {}", row.user)
+    };
+    format!(
+        "{}, {}{user}, repetition {}{unknown}",
+        row.driver, row.algorithm, row.repetition
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(metric: &str, at_least: Option<f64>, at_most: Option<f64>) -> Claim {
+        Claim {
+            metric: metric.into(),
+            driver: Some(DriverKind::Model),
+            algorithm: None,
+            user: None,
+            at_least,
+            at_most,
+        }
+    }
+
+    fn verdict(claim: &Claim, values: &[Option<f64>]) -> Verdict {
+        let summary = values
+            .iter()
+            .zip(0..)
+            .map(|(value, repetition)| Row {
+                driver: "model".into(),
+                algorithm: "gcra".into(),
+                repetition,
+                steady_error: *value,
+                ..Row::default()
+            })
+            .collect();
+        judge_one(
+            claim,
+            true,
+            &Results {
+                summary,
+                ..Results::default()
+            },
+        )
+    }
+
+    #[test]
+    fn the_worst_run_is_named() {
+        let claim = claim("steady_error", Some(-0.1), Some(0.1));
+        let held = verdict(&claim, &[Some(0.0), Some(-0.09), Some(0.05)]);
+        assert_eq!((held.outcome, held.worst), (Outcome::Held, Some(-0.09)));
+        assert_eq!(held.place, "model, gcra, repetition 1");
+        assert_eq!(held.claim, "steady_error ≥ -0.1 ≤ 0.1 (model)");
+        let broken = verdict(&claim, &[Some(0.0), Some(0.11)]);
+        assert_eq!(
+            (broken.outcome, broken.worst),
+            (Outcome::Broken, Some(0.11))
+        );
+    }
+
+    #[test]
+    fn what_was_not_measured_did_not_hold() {
+        let claim = claim("steady_error", None, Some(0.1));
+        assert_eq!(verdict(&claim, &[]).outcome, Outcome::Broken);
+        let unknown = verdict(&claim, &[Some(0.0), None]);
+        assert_eq!(unknown.outcome, Outcome::Broken);
+        assert!(unknown.place.ends_with("not known"), "{unknown:?}");
+        let nonsense = Claim {
+            metric: "no_such_column".into(),
+            ..claim
+        };
+        assert_eq!(verdict(&nonsense, &[Some(0.0)]).outcome, Outcome::Broken);
+    }
+
+    #[test]
+    fn a_driver_that_was_not_asked_breaks_nothing() {
+        let claim = claim("steady_error", None, Some(0.1));
+        assert_eq!(
+            judge_one(&claim, false, &Results::default()).outcome,
+            Outcome::NotChecked
+        );
+    }
+}

@@ -1,0 +1,292 @@
+//! Delivered bytes a second over time, a panel for each algorithm.
+
+use super::axis::Axis;
+use super::frame::{Frame, Sample, label_inside};
+use super::panel::{Grid, Panel};
+use super::{LIMIT, driver_stroke, ink, mean, quantile, series, steps};
+use crate::report::format::{Scale, Unit, chosen, quantity};
+use crate::report::scene::{Anchor, Ink, Scene, Shape, Stroke, Style};
+use crate::report::subject::Subject;
+use crate::results::{Results, SeriesRow};
+
+type Points = Vec<(f64, f64)>;
+type Runs<'a> = std::collections::BTreeMap<u32, Vec<&'a SeriesRow>>;
+
+/// The picture `throughput.png`.
+pub(super) fn draw(frame: &mut Frame, subject: &Subject, results: &Results) {
+    let series = series(results);
+    let high = ceiling(subject, series.values());
+    frame.legend(&legend(subject, series.values().any(|runs| runs.len() > 1)));
+    let grid = Grid {
+        x: Axis::linear(Unit::Seconds, 0.0, subject.duration_s),
+        y: Axis::linear(Unit::Rate, 0.0, high),
+        x_title: "Time since the start",
+        y_title: "Throughput",
+        least: if subject.algorithms.len() > 6 {
+            250.0
+        } else {
+            360.0
+        },
+        height: if subject.algorithms.len() > 2 {
+            120.0
+        } else {
+            200.0
+        },
+    };
+    let panels = grid.lay(frame, subject.algorithms.len());
+    for (tested, panel) in subject.algorithms.iter().zip(panels) {
+        let algorithm = tested.label.as_str();
+        let ink = ink(subject, algorithm);
+        for (rank, driver) in subject.drivers.iter().enumerate() {
+            if let Some(runs) = series.get(&(driver.as_str(), algorithm)) {
+                runs_of_driver(&mut frame.scene, &panel, runs, rank, ink, subject);
+            }
+        }
+        limit(&mut frame.scene, &panel, subject);
+        panel.heading(
+            &mut frame.scene,
+            ink,
+            algorithm,
+            &figures(subject, results, algorithm),
+        );
+    }
+}
+
+/// How to read it.
+pub(super) fn explanation(subject: &Subject, results: &Results) -> String {
+    let users = match subject.users.len() {
+        0 | 1 => String::new(),
+        users => format!(" All {users} users together."),
+    };
+    let peak = results
+        .series
+        .iter()
+        .map(|row| row.offered_Bps)
+        .fold(0.0, f64::max);
+    format!(
+        "Thin steps: bytes delivered in each bin of repetition 0. Thick line: the same, smoothed \
+         (7/8 old + 1/8 new). A triangle marks bins above the panel. Offered at most {}.{users}",
+        quantity(Unit::Rate, peak, 3)
+    )
+}
+
+fn legend(subject: &Subject, repeated: bool) -> Vec<(Sample, &str)> {
+    let mut entries: Vec<(Sample, &str)> = subject
+        .drivers
+        .iter()
+        .enumerate()
+        .map(|(rank, driver)| {
+            (
+                Sample::Line(driver_stroke(rank, Ink::Series(0))),
+                driver.as_str(),
+            )
+        })
+        .collect();
+    if repeated {
+        entries.push((
+            Sample::Band(Ink::Series(0), 0.2),
+            "smoothed, least to most of all repetitions",
+        ));
+    }
+    if !subject.limit.is_empty() {
+        entries.push((Sample::Line(LIMIT), "limit"));
+    }
+    if subject.has_rate_changes() {
+        entries.push((Sample::Line(CHANGE), "rate changes"));
+    }
+    entries
+}
+
+const CHANGE: Stroke = Stroke::solid(Ink::Muted, 1.0);
+
+/// How high the panels reach: where most bins of most algorithms lie, and twice
+/// the limit at least, so that one algorithm that lets everything through, or a
+/// first burst, does not press all others to the floor.
+fn ceiling<'a>(subject: &Subject, series: impl Iterator<Item = &'a Runs<'a>>) -> f64 {
+    let limit = subject
+        .limit
+        .iter()
+        .map(|&(_, rate)| rate)
+        .fold(0.0, f64::max);
+    let mut highest = 0.0_f64;
+    let typical = series
+        .filter_map(|runs| runs.values().next())
+        .map(|rows| {
+            let values: Vec<f64> = rows.iter().map(|row| row.delivered_Bps).collect();
+            highest = values.iter().copied().fold(highest, f64::max);
+            quantile(values, 0.95)
+        })
+        .collect();
+    let wanted = (1.2 * quantile(typical, 0.6)).max(2.0 * limit);
+    let high = if highest <= 1.6 * wanted {
+        1.05 * highest.max(1.1 * limit)
+    } else {
+        wanted
+    };
+    if high > 0.0 { high } else { 1.0 }
+}
+
+fn runs_of_driver(
+    scene: &mut Scene,
+    panel: &Panel,
+    runs: &Runs<'_>,
+    rank: usize,
+    ink: Ink,
+    subject: &Subject,
+) {
+    let Some(first) = runs.values().next() else {
+        return;
+    };
+    let stroke = driver_stroke(rank, ink);
+    if runs.len() > 1 {
+        let (low, high) = extent(runs, subject.bin_s);
+        panel.band(
+            scene,
+            &thinned(panel, low),
+            &thinned(panel, high),
+            stroke.ink,
+            0.2,
+        );
+    }
+    let delivered = thinned(
+        panel,
+        first
+            .iter()
+            .map(|row| (row.t_s, row.delivered_Bps))
+            .collect(),
+    );
+    let thin = Stroke {
+        width: 0.8,
+        dash: &[],
+        ..stroke
+    }
+    .faint(if rank == 0 { 0.6 } else { 0.35 });
+    panel.line(
+        scene,
+        &steps(delivered.iter().copied(), subject.duration_s),
+        thin,
+    );
+    let smoothed = thinned(
+        panel,
+        first
+            .iter()
+            .map(|row| (row.t_s + subject.bin_s / 2.0, row.smoothed_Bps))
+            .collect(),
+    );
+    panel.line(scene, &smoothed, stroke);
+    for &(t, rate) in delivered.iter().filter(|(_, rate)| *rate > panel.y.high()) {
+        let x = panel
+            .at(t + subject.bin_s / 2.0, rate)
+            .0
+            .min(panel.rect.right);
+        scene.mark(
+            (x, panel.rect.top + 4.0),
+            Shape::Up,
+            6.0,
+            stroke.ink,
+            rank > 0,
+        );
+    }
+}
+
+/// The least and the largest smoothed value of all repetitions, bin by bin.
+fn extent(runs: &Runs<'_>, bin_s: f64) -> (Points, Points) {
+    let bins = runs.values().map(Vec::len).min().unwrap_or(0);
+    (0..bins)
+        .filter_map(|bin| {
+            let values = runs.values().filter_map(|rows| rows.get(bin));
+            let t = runs.values().next()?.get(bin)?.t_s + bin_s / 2.0;
+            let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), row| {
+                (low.min(row.smoothed_Bps), high.max(row.smoothed_Bps))
+            });
+            Some(((t, low), (t, high)))
+        })
+        .unzip()
+}
+
+/// No more points than the panel has room for: neighbours are averaged, which keeps the sum of bytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a number of bins a panel is wide"
+)]
+fn thinned(panel: &Panel, points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let room = (panel.rect.width() as usize).max(1);
+    let each = points.len().div_ceil(room).max(1);
+    if each == 1 {
+        return points;
+    }
+    points
+        .chunks(each)
+        .map(|chunk| {
+            (
+                chunk[0].0,
+                chunk.iter().map(|point| point.1).sum::<f64>() / chunk.len() as f64,
+            )
+        })
+        .collect()
+}
+
+fn limit(scene: &mut Scene, panel: &Panel, subject: &Subject) {
+    for &(t, _) in subject.limit.iter().skip(1) {
+        panel.line(scene, &[(t, 0.0), (t, panel.y.high())], CHANGE);
+    }
+    panel.line(
+        scene,
+        &steps(subject.limit.iter().copied(), subject.duration_s),
+        LIMIT,
+    );
+    let style = Style::new(10.5, Ink::Text).anchored(Anchor::End).rimmed();
+    for (at, &(t, rate)) in subject.limit.iter().enumerate() {
+        let end = subject
+            .limit
+            .get(at + 1)
+            .map_or(subject.duration_s, |next| next.0);
+        if end <= t {
+            continue;
+        }
+        let (x, y) = panel.at(end, rate);
+        label_inside(
+            scene,
+            (x - 3.0, y - 4.0),
+            &chosen(Unit::Rate, rate),
+            style,
+            panel.rect,
+        );
+    }
+}
+
+/// "model 4.98, proxy 4.97, peak 52.2 kB/s".
+fn figures(subject: &Subject, results: &Results, algorithm: &str) -> String {
+    let peak = results
+        .series
+        .iter()
+        .filter(|row| row.algorithm == algorithm && row.repetition == 0)
+        .map(|row| row.delivered_Bps)
+        .fold(0.0, f64::max);
+    let means: Vec<(&str, f64)> = subject
+        .drivers
+        .iter()
+        .filter_map(|driver| {
+            Some((
+                driver.as_str(),
+                mean(results, driver, algorithm, |row| Some(row.throughput_Bps))?,
+            ))
+        })
+        .collect();
+    let Some(&(_, first)) = means.first() else {
+        return String::new();
+    };
+    let scale = Scale::of(Unit::Rate, first);
+    let means: Vec<String> = means
+        .iter()
+        .map(|(driver, mean)| format!("{driver} {}", scale.number(*mean, 3)))
+        .collect();
+    format!(
+        "{}, peak {} {}",
+        means.join(", "),
+        scale.number(peak, 3),
+        scale.symbol()
+    )
+}
