@@ -123,7 +123,7 @@ async fn direction(
         early = later;
     }
     loop {
-        sink.writable().await?;
+        copy::writable(&sink).await?;
         let Source::Ready { most } = copy::wait(&mut source, lane.is_limited()).await? else {
             break;
         };

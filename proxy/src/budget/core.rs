@@ -201,12 +201,14 @@ impl Core {
         since.max(floor).min(now)
     }
 
+    /// Another algorithm, with no more credit than the old one had. One that
+    /// passes any size when it is idle holds no credit to speak of.
     fn replace(&mut self, now: Timestamp, policy: Policy) {
-        let had = self.stream.limiter().available(now);
         let mut limiter = policy.build();
-        let has = limiter.available(now);
-        if has > had && policy.rate().is_some() {
-            limiter.commit(now, ByteSize::new(has.get() - had.get()));
+        if policy.largest() < ByteSize::MAX {
+            let had = self.stream.limiter().available(now).get();
+            let has = limiter.available(now).get();
+            limiter.commit(now, ByteSize::new(has.saturating_sub(had)));
         }
         self.stream = Stream::new(policy, limiter);
     }

@@ -9,7 +9,7 @@ use std::task::Poll;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
-use tokio::net::tcp::ReadHalf;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 /// The most that is read at once, and all that a direction ever holds.
 pub(super) const BUFFER_LEN: usize = 32 * 1024;
@@ -33,7 +33,8 @@ pub(super) enum Source {
 /// a budget is not asked for more than there is, nor for the end.
 pub(super) async fn wait(source: &mut ReadHalf<'_>, exact: bool) -> io::Result<Source> {
     loop {
-        source.readable().await?;
+        // Not `readable`: that one never yields to other tasks while there is something.
+        poll_fn(|context| source.as_ref().poll_read_ready(context)).await?;
         if !exact {
             return Ok(Source::Ready { most: BUFFER_LEN });
         }
@@ -48,10 +49,16 @@ pub(super) async fn wait(source: &mut ReadHalf<'_>, exact: bool) -> io::Result<S
     }
 }
 
+/// Waits until `sink` takes something.
+pub(super) async fn writable(sink: &WriteHalf<'_>) -> io::Result<()> {
+    poll_fn(|context| sink.as_ref().poll_write_ready(context)).await
+}
+
 /// Reads what is there into `room`; `None` if that is nothing, 0 bytes at the end.
 pub(super) async fn read(source: &mut ReadHalf<'_>, room: &mut [u8]) -> io::Result<Option<usize>> {
     let mut room = ReadBuf::new(room);
     // Not `try_read`: this remembers a source that was emptied, which saves asking it again.
+    // It may also be pending because it is another task's turn; then the next wait yields.
     poll_fn(
         |context| match Pin::new(&mut *source).poll_read(context, &mut room) {
             Poll::Ready(outcome) => Poll::Ready(outcome.map(|()| Some(room.filled().len()))),

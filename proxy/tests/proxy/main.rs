@@ -7,5 +7,8 @@
     reason = "helpers of tests are tests"
 )]
 
+mod accounts;
 mod dialects;
+mod limits;
+mod relay;
 mod support;
