@@ -4,12 +4,12 @@
 //! to its *turn*, so many bytes for each unit of its weight, then goes to the
 //! back (M. Shreedhar, G. Varghese, "Efficient Fair Queueing using Deficit Round
 //! Robin", SIGCOMM 1995; a stream can be cut anywhere, so no deficit is carried
-//! over). A connection that was quiet goes before those that are busy, for one
-//! turn, as the new queues of RFC 8290 do: its small request need not wait for
-//! a round of large ones.
+//! over). A connection that has not used up its turn of this round goes before
+//! those that wait for their next, as the new queues of RFC 8290 do: the small
+//! requests of a quiet one need not wait for a round of large ones.
 //!
-//! Every call takes the same time however many wait (those of [`Share::whose_turn`]
-//! taken together), so one timer and one queue serve thousands:
+//! Every call takes the same time however many wait, so one timer and one queue
+//! serve thousands:
 //!
 //! ```
 //! use std::num::NonZeroU32;
@@ -82,22 +82,25 @@ impl Member {
 
 /// The connections of one budget and the order in which they are served.
 ///
-/// Promises, for members that want more all the time: what two of them were
-/// served, each divided by its weight, never differs by more than two turns;
-/// nobody is served more than one turn between another's request and the first
-/// byte of its answer; among equal weights it is first come, first served. As
-/// long as anybody wants anything, [`Share::whose_turn`] names somebody.
+/// Promises: of members that want more all the time, what two were served, each
+/// divided by its weight, never differs by more than two turns; nobody is served
+/// more than two turns while another waits, none more than one if that other has
+/// something left of its turn; among equal weights it is first come, first
+/// served. As long as anybody wants anything, [`Share::whose_turn`] names
+/// somebody.
 #[derive(Clone, Debug)]
 pub struct Share {
     turn: u64,
     slots: Vec<Slot>,
     /// A list of free slots, linked by `links.next`.
     free: u32,
-    /// Those that were quiet until they asked; served first, once.
+    /// Those with something left of their turn; served first.
     fresh: Line,
-    /// Those that have been served and may come again, also if just now they
-    /// want nothing: who was served goes to the back before it is fresh again.
+    /// Those that wait for their turn of the next round, and before them those
+    /// that have not had it in this one.
     round: Line,
+    /// Number of the round; each member has one turn in each.
+    present: u64,
     waiting: usize,
 }
 
@@ -106,6 +109,8 @@ struct Slot {
     generation: u32,
     weight: u32,
     wanted: u64,
+    /// The round of the turn.
+    round: u64,
     /// What is left of the turn.
     left: u64,
     place: Place,
@@ -132,6 +137,7 @@ impl Share {
             free: NOBODY,
             fresh: Line::EMPTY,
             round: Line::EMPTY,
+            present: 1,
             waiting: 0,
         }
     }
@@ -146,7 +152,7 @@ impl Share {
         let index = self.take_slot();
         let slot = &mut self.slots[index as usize];
         slot.weight = weight.get();
-        slot.wanted = 0;
+        slot.round = 0;
         slot.place = Place::Idle;
         Member {
             slot: index,
@@ -160,7 +166,6 @@ impl Share {
             return;
         }
         self.set_wanted(member.slot, 0);
-        self.remove(member.slot);
         let slot = &mut self.slots[member.slot as usize];
         slot.place = Place::Free;
         slot.generation = slot.generation.wrapping_add(1);
@@ -182,38 +187,24 @@ impl Share {
             return;
         }
         self.set_wanted(member.slot, bytes.get());
-        let idle = self.slots[member.slot as usize].place == Place::Idle;
-        if idle && bytes > ByteSize::ZERO {
-            self.append(Place::Fresh, member.slot);
+        if bytes > ByteSize::ZERO && self.slots[member.slot as usize].place == Place::Idle {
+            self.line_up(member.slot);
         }
     }
 
     /// Who is next, and how much it wants in this turn: all it wants if nobody
-    /// else is about. `None` if nobody wants anything.
+    /// else waits. `None` if nobody wants anything.
     pub fn whose_turn(&mut self) -> Option<(Member, ByteSize)> {
-        loop {
-            let (head, place) = match (self.fresh.head(), self.round.head()) {
-                (Some(head), _) => (head, Place::Fresh),
-                (None, Some(head)) => (head, Place::Round),
-                (None, None) => return None,
-            };
-            let slot = self.slots[head as usize];
-            if slot.wanted > 0 {
-                let alone = self.fresh.len() + self.round.len() == 1;
-                let most = if alone { u64::MAX } else { slot.left };
-                let member = Member {
-                    slot: head,
-                    generation: slot.generation,
-                };
-                return Some((member, ByteSize::new(slot.wanted.min(most))));
-            }
-            // Who has had a part of its turn comes back behind the others.
-            let had_some = place == Place::Fresh || slot.left < self.whole_turn(head);
-            self.remove(head);
-            if had_some {
-                self.append(Place::Round, head);
-            }
-        }
+        let head = self.fresh.head().or(self.round.head())?;
+        let slot = self.slots[head as usize];
+        self.present = self.present.max(slot.round);
+        let alone = self.fresh.len() + self.round.len() == 1;
+        let most = if alone { u64::MAX } else { slot.left };
+        let member = Member {
+            slot: head,
+            generation: slot.generation,
+        };
+        Some((member, ByteSize::new(slot.wanted.min(most))))
     }
 
     /// Grants the next member what it wants in this turn, at most `available`
@@ -227,23 +218,25 @@ impl Share {
         let granted = wanted.min(available);
         let slot = &mut self.slots[member.slot as usize];
         slot.left = slot.left.saturating_sub(granted.get());
+        let turn_ends = slot.left == 0;
         let wanted = slot.wanted - granted.get();
-        let turn_ends = slot.left == 0 || wanted == 0;
         self.set_wanted(member.slot, wanted);
-        if turn_ends {
+        if turn_ends && wanted > 0 {
             self.remove(member.slot);
-            self.append(Place::Round, member.slot);
+            self.line_up(member.slot);
         }
         Some((member, granted))
     }
 
     /// Takes back `bytes` that were granted to `member` and did not move: they
-    /// do not count for its present turn. One that is over is over.
+    /// do not count for its turn, if that is one of the present round.
     pub fn give_back(&mut self, member: Member, bytes: ByteSize) {
         if self.knows(member) {
             let whole = self.whole_turn(member.slot);
             let slot = &mut self.slots[member.slot as usize];
-            slot.left = slot.left.saturating_add(bytes.get()).min(whole);
+            if slot.round == self.present {
+                slot.left = slot.left.saturating_add(bytes.get()).min(whole);
+            }
         }
     }
 
@@ -264,23 +257,31 @@ impl Share {
         self.turn.saturating_mul(u64::from(weight))
     }
 
+    /// Notes what a member wants; who wants nothing stands in no line.
     fn set_wanted(&mut self, index: u32, bytes: u64) {
         let slot = &mut self.slots[index as usize];
         self.waiting -= usize::from(slot.wanted > 0);
         self.waiting += usize::from(bytes > 0);
         slot.wanted = bytes;
+        if bytes == 0 {
+            self.remove(index);
+        }
     }
 
-    /// Puts an idle member at the back of a line, a whole turn before it.
-    fn append(&mut self, place: Place, index: u32) {
+    /// Puts an idle member at the back of the line that it belongs to.
+    fn line_up(&mut self, index: u32) {
         let whole = self.whole_turn(index);
         let slot = &mut self.slots[index as usize];
-        slot.left = whole;
-        slot.place = place;
-        match place {
-            Place::Fresh => self.fresh.push_back(&mut self.slots, index),
-            Place::Round => self.round.push_back(&mut self.slots, index),
-            Place::Free | Place::Idle => {}
+        if slot.round < self.present {
+            (slot.round, slot.left) = (self.present, whole);
+        }
+        if slot.round == self.present && slot.left > 0 {
+            slot.place = Place::Fresh;
+            self.fresh.push_back(&mut self.slots, index);
+        } else {
+            (slot.round, slot.left) = (self.present + 1, whole);
+            slot.place = Place::Round;
+            self.round.push_back(&mut self.slots, index);
         }
     }
 
@@ -305,6 +306,7 @@ impl Share {
             generation: 0,
             weight: 1,
             wanted: 0,
+            round: 0,
             left: 0,
             place: Place::Free,
             links: Links::default(),

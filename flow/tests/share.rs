@@ -179,8 +179,8 @@ proptest! {
         }
     }
 
-    /// Between a request and the first byte of its answer, nobody else is
-    /// served more than one turn, however eagerly it comes back.
+    /// While one waits nobody else is served more than two turns, however
+    /// eagerly it comes back.
     #[test]
     fn nobody_waits_more_than_a_round(
         turn in 1..5_000_u64,
@@ -209,7 +209,7 @@ proptest! {
                 Some((who, granted)) => {
                     let total = others.entry(who).or_default();
                     *total += granted;
-                    prop_assert!(*total <= 5 * turn, "the largest weight is 5");
+                    prop_assert!(*total <= 2 * 5 * turn, "the largest weight is 5");
                     watched.want(who, granted);
                 }
                 None => {}
@@ -298,16 +298,19 @@ fn a_quiet_member_goes_before_the_busy_ones() {
     for _ in 0..200 {
         share.serve(bytes(700));
     }
+    // As often as it likes within its turn, here within one round.
+    for _ in 0..23 {
+        share.want(quiet, bytes(64));
+        assert_eq!(share.serve(bytes(700)), Some((quiet, bytes(64))));
+    }
     share.want(quiet, bytes(64));
-    assert_eq!(share.serve(bytes(700)), Some((quiet, bytes(64))));
-    // Only once: who asks again at once takes its turn among the others.
-    share.want(quiet, bytes(64));
-    let before = (0..).take_while(|_| {
-        share
-            .serve(bytes(1_500))
-            .is_some_and(|(who, _)| who != quiet)
-    });
-    assert_eq!(before.count(), 31);
+    assert_eq!(share.serve(bytes(700)), Some((quiet, bytes(28))));
+    // Then it waits like the others, for a round at most.
+    let mut before = 0;
+    while let Some((_, granted)) = share.serve(bytes(1_500)).filter(|(who, _)| *who != quiet) {
+        before += granted.get();
+    }
+    assert!((30 * 1_500..=31 * 1_500).contains(&before), "{before}");
 }
 
 #[test]
