@@ -20,13 +20,15 @@ use crate::{ByteRate, ByteSize, Limiter, Nanos, Timestamp};
 /// S is 1,000. In the second one (1,000 - 7/8 x 1,000) x 8 = 1,000 B conform.
 ///
 /// Precision: S x interval is kept in units of 2^-96 billionths of a byte and
-/// rounded up once an interval. With alpha = 1/8 that is exact for 32 intervals
-/// and afterwards, however long it runs, less than 8 units above the exact
-/// value; a pause of n intervals adds a relative error below n x 2^-126. For
-/// rate x interval up to 2^60 B and alpha from 1/1,000,000 the state is never
-/// below the exact one and never 10^-13 B above it. A decision differs
-/// from the exact rule's only if that one leaves less than this over a whole
-/// number of bytes, and then it refuses.
+/// rounded up. A value that needs no rounding is never rounded, so wherever the
+/// exact rule decides by equality, this does too: with alpha = p/q in lowest
+/// terms, a fraction that S x interval once has in the primes of q grows by a
+/// factor of q in each interval and never goes away, while equality needs a
+/// whole number of billionths. Otherwise the value is never below the exact one
+/// and, for rate x interval up to 2^60 B and any alpha, never 10^-13 B above it,
+/// however long it runs, since errors decay as the average does; a decision
+/// differs from the exact rule's only if that one leaves less than this over a
+/// whole number of bytes, and then it refuses.
 #[derive(Clone, Debug)]
 pub struct Ewma {
     rate: ByteRate,
@@ -89,11 +91,23 @@ impl Ewma {
         let past = self.before.times(u64::from(below - above));
         let after = past.plus(bytes.times(u64::from(above)));
         let after = after.divided_up(u64::from(below));
-        match idle {
-            0 => after,
-            _ if above == below => U256::ZERO,
-            _ => Scale::power(below - above, below, idle).of(after),
+        self.decayed(after, idle)
+    }
+
+    /// `value` x (1 - alpha)^`intervals`: exactly as long as it divides evenly,
+    /// then rounded up.
+    fn decayed(&self, mut value: U256, mut intervals: u64) -> U256 {
+        let below = self.alpha.denominator();
+        let kept = below - self.alpha.numerator();
+        while intervals > 0 && value != U256::ZERO {
+            let (quotient, rest) = value.times(u64::from(kept)).divided(u64::from(below));
+            if rest != 0 {
+                return Scale::power(kept, below, intervals).of(value);
+            }
+            value = quotient;
+            intervals -= 1;
         }
+        value
     }
 
     /// The interval at `now`, never before the one of the last packet.

@@ -105,6 +105,18 @@ proptest! {
     }
 }
 
+#[test]
+fn an_average_in_thirds_is_not_rounded_while_it_divides_evenly() {
+    let policy: Policy = "ewma:rate=9B/s,interval=1s,alpha=1/3".parse().unwrap();
+    let mut limiter = policy.build();
+    assert!(limiter.admit(Timestamp::ZERO, ByteSize::new(27)));
+    // S is 9 after the first second, 6 after the second, 4 after the third.
+    for (second, available) in [(1, 9), (2, 15), (3, 19)] {
+        let at = Timestamp::ZERO + Nanos::from_secs(second);
+        assert_eq!(limiter.available(at), ByteSize::new(available));
+    }
+}
+
 #[expect(
     clippy::cast_precision_loss,
     reason = "53 bits suffice for a billionth"
