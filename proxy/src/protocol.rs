@@ -5,17 +5,27 @@
 //! soon as no further byte could make it valid. What a parser says about a
 //! prefix never changes with how the bytes were split on the way.
 //!
-//! | first byte | dialect |
+//! | codec | of |
 //! |---|---|
-//! | `05` | [`socks5`] (RFC 1928 with RFC 1929) |
-//! | printable ASCII, or the start of UTF-8 beyond it | [`line`](self::line): `host port user password` |
-//! | anything else, `04` (SOCKS4 has no passwords) among it | refused |
+//! | [`opening`] | which of these a connection begins with |
+//! | [`socks5`], [`socks5_udp`] | RFC 1928 with RFC 1929, and its datagrams |
+//! | [`auth_target`] | seed 000's binary dialect |
+//! | [`line`](self::line) | seed 001's line of text |
+//! | [`proxy_v2`] | who connects, as told by a load balancer in front |
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+pub mod auth_target;
 pub mod line;
+pub mod opening;
+pub mod proxy_v2;
 pub mod socks5;
+pub mod socks5_udp;
+
+mod cursor;
+#[cfg(test)]
+mod testing;
 
 /// The dialects that share a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,6 +113,23 @@ impl fmt::Display for Target {
     }
 }
 
+/// Whether a byte may stand in an HTTP token: a method or the name of a field
+/// (RFC 9110, section 5.6.2).
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
+
+/// A port from decimal digits: `u16::from_str` alone would take a sign.
+fn parse_port(text: &[u8]) -> Result<u16, WireError> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    let port = std::str::from_utf8(text)
+        .ok()
+        .filter(|_| digits)
+        .and_then(|text| text.parse().ok());
+    port.filter(|&port| port != 0).ok_or(WireError::Port)
+}
+
 /// A name and a password as they came over the wire: bytes, unchecked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -165,6 +192,30 @@ pub enum WireError {
     /// The line does not end where it must.
     #[error("the line is longer than {} bytes", line::MAX_LEN)]
     LineTooLong,
+    /// An AUTH message that neither registers nor logs in.
+    #[error("AUTH operation {got:#04x} is neither 0 (register) nor 1 (login)")]
+    Operation {
+        /// The operation byte.
+        got: u8,
+    },
+    /// A datagram that ends inside its header.
+    #[error("the datagram ends inside its header")]
+    Truncated,
+    /// A fragment of a datagram; fragments are dropped (RFC 1928, section 7).
+    #[error("fragment {got:#04x} of a datagram")]
+    Fragment {
+        /// The fragment byte, not 0.
+        got: u8,
+    },
+    /// An answer that the dialect does not have.
+    #[error("the server's answer {got:#04x} means nothing")]
+    Answer {
+        /// The first byte that is wrong.
+        got: u8,
+    },
+    /// An impossible PROXY protocol header.
+    #[error("PROXY protocol: {0}")]
+    ProxyV2(#[from] proxy_v2::Malformed),
 }
 
 #[cfg(test)]

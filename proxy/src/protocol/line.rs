@@ -12,7 +12,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Credentials, Host, Target, WireError};
+use super::{Credentials, Host, Target, WireError, parse_port};
 
 /// The longest line, CR LF included: a name of 255 bytes for each of three
 /// fields, a port and the separators come to 775.
@@ -75,16 +75,6 @@ fn fields(line: &[u8]) -> Result<Request, WireError> {
         target,
         credentials,
     })
-}
-
-/// Digits only: `u16::from_str` alone would take a sign.
-fn parse_port(text: &[u8]) -> Result<u16, WireError> {
-    let digits = text.iter().all(u8::is_ascii_digit);
-    let port = std::str::from_utf8(text)
-        .ok()
-        .filter(|_| digits)
-        .and_then(|text| text.parse().ok());
-    port.filter(|&port| port != 0).ok_or(WireError::Port)
 }
 
 #[cfg(test)]

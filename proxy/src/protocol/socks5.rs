@@ -7,36 +7,42 @@
 //! type       01 IPv4 (4) | 03 name (length byte first) | 04 IPv6 (16); ports are big-endian
 //! ```
 //!
-//! Only method 02 is accepted: nobody is served without a password. Only
-//! CONNECT is served. A refusal of the request carries the unspecified address.
+//! Commands are CONNECT (01) and UDP ASSOCIATE (03), whose datagrams are in
+//! [`socks5_udp`](super::socks5_udp). Whoever serves accounts accepts method 02
+//! alone: nobody is served without a password. A refusal of the request
+//! carries the unspecified address.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{Credentials, Host, Target, WireError};
+use super::cursor::Cursor;
+use super::{Credentials, Target, WireError};
+
+pub(super) mod address;
 
 /// The version byte of greeting, request and reply.
 pub const VERSION: u8 = 5;
 /// The answer that selects username/password.
 pub const METHOD_PASSWORD: [u8; 2] = [VERSION, PASSWORD];
-/// The answer to a client that does not offer username/password.
+/// The answer that lets a client in without a password: for a local proxy only.
+pub const METHOD_FREE: [u8; 2] = [VERSION, FREE];
+/// The answer to a client whose methods are all refused.
 pub const METHOD_NONE: [u8; 2] = [VERSION, 0xff];
 /// The answer to the right password.
 pub const PASSWORD_RIGHT: [u8; 2] = [PASSWORD_VERSION, 0];
 /// The answer to a wrong password and to an unknown name alike.
 pub const PASSWORD_WRONG: [u8; 2] = [PASSWORD_VERSION, 1];
 
+const FREE: u8 = 0;
 const PASSWORD: u8 = 2;
 const PASSWORD_VERSION: u8 = 1;
-const CONNECT: u8 = 1;
-const IPV4: u8 = 1;
-const NAME: u8 = 3;
-const IPV6: u8 = 4;
 
 /// What a client offers first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Greeting {
     /// Whether username/password is among the methods.
     pub offers_password: bool,
+    /// Whether "no authentication" is among the methods.
+    pub offers_free: bool,
 }
 
 /// Parses a greeting (RFC 1928, section 3).
@@ -49,8 +55,11 @@ pub fn greeting(bytes: &[u8]) -> Result<Option<(Greeting, usize)>, WireError> {
     let Some(methods) = cursor.counted() else {
         return Ok(None);
     };
-    let offers_password = methods.contains(&PASSWORD);
-    Ok(Some((Greeting { offers_password }, cursor.used(bytes))))
+    let greeting = Greeting {
+        offers_password: methods.contains(&PASSWORD),
+        offers_free: methods.contains(&FREE),
+    };
+    Ok(Some((greeting, cursor.used(bytes))))
 }
 
 /// Parses a username/password message (RFC 1929, section 2).
@@ -74,25 +83,54 @@ pub fn credentials(bytes: &[u8]) -> Result<Option<(Credentials, usize)>, WireErr
     Ok(Some((credentials, cursor.used(bytes))))
 }
 
+/// What a client asks for (RFC 1928, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Command {
+    /// A stream to the target.
+    Connect = 1,
+    /// Datagrams through the proxy; the target is where the client will send
+    /// them from, often unspecified.
+    UdpAssociate = 3,
+}
+
+/// A request (RFC 1928, section 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What to do.
+    pub command: Command,
+    /// With what.
+    pub target: Target,
+}
+
 /// Parses a request (RFC 1928, section 4): where to CONNECT.
+///
+/// # Errors
+/// As [`request_among`], every other command refused.
+pub fn request(bytes: &[u8]) -> Result<Option<(Target, usize)>, WireError> {
+    let whole = request_among(bytes, &[Command::Connect])?;
+    Ok(whole.map(|(request, used)| (request.target, used)))
+}
+
+/// Parses a request (RFC 1928, section 4) with one of the `accepted` commands.
 ///
 /// # Errors
 /// [`WireError`] for another version, command or address type, and for a name
 /// that is none; [`Code::of`] says what to answer. The reserved byte is not judged.
-pub fn request(bytes: &[u8]) -> Result<Option<(Target, usize)>, WireError> {
+pub fn request_among(
+    bytes: &[u8],
+    accepted: &[Command],
+) -> Result<Option<(Request, usize)>, WireError> {
     let mut cursor = Cursor(bytes);
     expect_version(&mut cursor)?;
-    if let Some(got) = cursor.byte().filter(|&got| got != CONNECT) {
-        return Err(WireError::Command { got });
-    }
+    let Some(got) = cursor.byte() else {
+        return Ok(None);
+    };
+    let command = accepted.iter().copied().find(|&known| known as u8 == got);
+    let command = command.ok_or(WireError::Command { got })?;
     let _reserved = cursor.byte();
-    let Some(host) = address(&mut cursor)? else {
-        return Ok(None);
-    };
-    let Some(port) = cursor.array().map(u16::from_be_bytes) else {
-        return Ok(None);
-    };
-    Ok(Some((Target { host, port }, cursor.used(bytes))))
+    let target = address::read(&mut cursor)?;
+    Ok(target.map(|target| (Request { command, target }, cursor.used(bytes))))
 }
 
 /// Reply codes (RFC 1928, section 6).
@@ -111,13 +149,31 @@ pub enum Code {
     HostUnreachable = 4,
     /// The target refused.
     ConnectionRefused = 5,
-    /// Neither BIND nor UDP ASSOCIATE is served.
+    /// A packet was forwarded too often.
+    TtlExpired = 6,
+    /// A command that is not served, BIND among them.
     CommandNotSupported = 7,
     /// An address type other than 1, 3 and 4.
     AddressTypeNotSupported = 8,
 }
 
 impl Code {
+    /// The code that a server sent; what no RFC knows is a general failure.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Self {
+        match byte {
+            0 => Self::Succeeded,
+            2 => Self::NotAllowed,
+            3 => Self::NetworkUnreachable,
+            4 => Self::HostUnreachable,
+            5 => Self::ConnectionRefused,
+            6 => Self::TtlExpired,
+            7 => Self::CommandNotSupported,
+            8 => Self::AddressTypeNotSupported,
+            _ => Self::GeneralFailure,
+        }
+    }
+
     /// What to answer to a request that does not parse.
     #[must_use]
     pub const fn of(error: WireError) -> Self {
@@ -134,17 +190,7 @@ impl Code {
 #[must_use]
 pub fn reply(code: Code, bound: SocketAddr) -> Vec<u8> {
     let mut reply = vec![VERSION, code as u8, 0];
-    match bound.ip().to_canonical() {
-        IpAddr::V4(address) => {
-            reply.push(IPV4);
-            reply.extend(address.octets());
-        }
-        IpAddr::V6(address) => {
-            reply.push(IPV6);
-            reply.extend(address.octets());
-        }
-    }
-    reply.extend(bound.port().to_be_bytes());
+    address::write(&mut reply, bound);
     reply
 }
 
@@ -158,69 +204,25 @@ fn expect_version(cursor: &mut Cursor<'_>) -> Result<(), WireError> {
     }
 }
 
-fn address(cursor: &mut Cursor<'_>) -> Result<Option<Host>, WireError> {
-    let Some(kind) = cursor.byte() else {
-        return Ok(None);
-    };
-    match kind {
-        IPV4 => Ok(cursor
-            .array::<4>()
-            .map(|octets| Host::Address(Ipv4Addr::from(octets).into()))),
-        IPV6 => Ok(cursor
-            .array::<16>()
-            .map(|octets| Host::Address(Ipv6Addr::from(octets).into()))),
-        NAME => cursor.counted().map(Host::parse).transpose(),
-        got => Err(WireError::AddressType { got }),
-    }
-}
-
-/// The bytes not yet read. A read that finds too few empties it, so that every
-/// later read finds too few as well.
-struct Cursor<'a>(&'a [u8]);
-
-impl<'a> Cursor<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let head = self.0.first_chunk::<N>().copied();
-        self.0 = self.0.get(N..).unwrap_or_default();
-        head
-    }
-
-    /// A length byte and as many bytes.
-    fn counted(&mut self) -> Option<&'a [u8]> {
-        let len = usize::from(self.byte()?);
-        let rest = self.0;
-        self.0 = rest.get(len..).unwrap_or_default();
-        rest.get(..len)
-    }
-
-    fn used(&self, whole: &[u8]) -> usize {
-        whole.len() - self.0.len()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::testing::settled;
     use proptest::prelude::*;
+    use std::net::Ipv6Addr;
 
     #[test]
     fn greetings() {
-        let yes = Greeting {
-            offers_password: true,
+        let offers = |offers_password, offers_free| Greeting {
+            offers_password,
+            offers_free,
         };
-        let no = Greeting {
-            offers_password: false,
-        };
-        assert_eq!(greeting(&[5, 2, 0, 2]), Ok(Some((yes, 4))));
-        assert_eq!(greeting(&[5, 1, 0]), Ok(Some((no, 3))));
-        assert_eq!(greeting(&[5, 0]), Ok(Some((no, 2))));
+        assert_eq!(greeting(&[5, 2, 0, 2]), Ok(Some((offers(true, true), 4))));
+        assert_eq!(greeting(&[5, 1, 0]), Ok(Some((offers(false, true), 3))));
+        assert_eq!(greeting(&[5, 0]), Ok(Some((offers(false, false), 2))));
         assert_eq!(
             greeting(&[5, 1, 2, 1, 9]),
-            Ok(Some((yes, 3))),
+            Ok(Some((offers(true, false), 3))),
             "the password is pipelined"
         );
         assert_eq!(greeting(&[5, 2, 2]), Ok(None));
@@ -280,6 +282,32 @@ mod tests {
     }
 
     #[test]
+    fn commands_are_those_that_are_accepted() {
+        let both = [Command::Connect, Command::UdpAssociate];
+        let udp = [5, 3, 0, 1, 0, 0, 0, 0, 0, 0];
+        let (request, used) = request_among(&udp, &both).unwrap().unwrap();
+        assert_eq!((request.command, used), (Command::UdpAssociate, 10));
+        assert_eq!(request.target.to_string(), "0.0.0.0:0");
+        assert_eq!(
+            request_among(&[5, 2], &both),
+            Err(WireError::Command { got: 2 })
+        );
+        assert_eq!(
+            request_among(&[5, 1], &[]),
+            Err(WireError::Command { got: 1 })
+        );
+    }
+
+    #[test]
+    fn codes_keep_their_numbers() {
+        for byte in 0..=8 {
+            assert_eq!(Code::from_byte(byte) as u8, byte);
+        }
+        assert_eq!(Code::from_byte(9), Code::GeneralFailure);
+        assert_eq!(Code::from_byte(0xff), Code::GeneralFailure);
+    }
+
+    #[test]
     fn refusals_have_their_codes() {
         let code = |bytes: &[u8]| request(bytes).map_err(Code::of).unwrap_err();
         assert_eq!(code(&[5, 2]), Code::CommandNotSupported);
@@ -320,34 +348,13 @@ mod tests {
             .prop_map(|(start, rest)| [start, rest].concat())
     }
 
-    fn settled<T: PartialEq + std::fmt::Debug>(
-        parser: impl Fn(&[u8]) -> Result<Option<(T, usize)>, WireError>,
-        bytes: &[u8],
-    ) {
-        let whole = parser(bytes);
-        let mut decided = false;
-        for cut in 0..=bytes.len() {
-            let part = parser(&bytes[..cut]);
-            assert!(
-                !(decided && part == Ok(None)),
-                "undecided again after {cut} bytes"
-            );
-            if part != Ok(None) {
-                assert_eq!(part, whole, "after {cut} bytes");
-                decided = true;
-            }
-        }
-        if let Ok(Some((_, used))) = whole {
-            assert!(used <= bytes.len());
-        }
-    }
-
     proptest! {
         #[test]
         fn splits_do_not_matter(bytes in bytes()) {
             settled(greeting, &bytes);
             settled(credentials, &bytes);
             settled(request, &bytes);
+            settled(|bytes| request_among(bytes, &[Command::Connect, Command::UdpAssociate]), &bytes);
         }
 
         #[test]
