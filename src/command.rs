@@ -130,6 +130,12 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Writes a line for people to standard error.
+fn note(line: &str) {
+    // If even standard error is closed, nobody listens.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// "1 packet", "2 packets".
 fn counted(n: u64, what: &str) -> String {
     if n == 1 {

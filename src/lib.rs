@@ -4,10 +4,11 @@
 pub mod cli;
 pub mod command;
 pub mod driver;
+pub mod interrupt;
 pub mod metrics;
 pub mod output;
-pub mod record;
 pub mod progress;
+pub mod record;
 pub mod report;
 pub mod results;
 pub mod run;

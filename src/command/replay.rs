@@ -16,8 +16,10 @@ use traffic::{TraceError, TraceReader};
 use self::events::Events;
 use self::limit::{Apply, Each};
 use self::tally::Tally;
-use super::{Failure, Outcome, print};
+use super::{Failure, Outcome, note, print};
 use crate::cli::{ReplayArgs, ReplayMode};
+use crate::driver::Stop;
+use crate::interrupt;
 use crate::output::OutputError;
 use crate::scenario::problem::split_remedy;
 
@@ -61,10 +63,12 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
         .map_err(|source| Failure::input(unreadable(&args.trace, source)))
         .and_then(|file| TraceReader::new(file).map_err(bad))?;
     let events = args.events.as_deref().map(Events::create).transpose()?;
+    let stop = interrupt::watch();
     let replay = Replay {
         args,
         trace,
         events,
+        stop: &stop,
     };
     let tally = args.limiter.visit(replay).map_err(|broken| match broken {
         Broken::Trace(error) => bad(error),
@@ -75,6 +79,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
         print(&report.json()?)?;
     } else {
         print(&report.text(args))?;
+    }
+    if stop.requested() {
+        note("interrupted: the figures are those of the packets until then");
+        return Ok(Outcome::Interrupted);
     }
     Ok(Outcome::Done)
 }
@@ -119,7 +127,11 @@ struct Replay<'a> {
     args: &'a ReplayArgs,
     trace: TraceReader<File>,
     events: Option<Events>,
+    stop: &'a Stop,
 }
+
+/// How many packets pass between two looks at the stop flag.
+const STOP_EVERY: u64 = 1 << 16;
 
 impl flow::policy::Visitor for Replay<'_> {
     type Out = Result<Tally, Broken>;
@@ -147,7 +159,15 @@ impl Replay<'_> {
     fn each<A: Apply + Clone>(mut self, limiter: A) -> Result<Tally, Broken> {
         let mut limiters = Each::new(limiter, self.args.per_user);
         let mut tally = Tally::new(&self.args.limiter, self.args.per_user);
+        let mut since_look = 0;
         while let Some(packet) = self.trace.next() {
+            since_look += 1;
+            if since_look == STOP_EVERY {
+                since_look = 0;
+                if self.stop.requested() {
+                    break;
+                }
+            }
             let packet = packet.map_err(Broken::Trace)?;
             let verdict = limiters.of(packet.user).offer(packet.at, packet.size);
             tally.add(&packet, verdict);

@@ -7,8 +7,10 @@ use miette::Diagnostic;
 use traffic::TraceWriter;
 use traffic::trace::WriteError;
 
-use super::{Failure, Outcome, counted, print};
+use super::{Failure, Outcome, counted, note, print};
 use crate::cli::TrafficArgs;
+use crate::driver::Stop;
+use crate::interrupt;
 use crate::output::OutputFile;
 use crate::scenario::{Overrides, Scenario};
 
@@ -33,7 +35,10 @@ pub(super) fn run(args: &TrafficArgs) -> Result<Outcome, Failure> {
             user: user.name.clone(),
         }));
     }
-    let written = write(&scenario, &args.out)?;
+    let Some(written) = write(&scenario, &args.out, &interrupt::watch())? else {
+        note("interrupted: the trace was not written");
+        return Ok(Outcome::Interrupted);
+    };
     print(&format!(
         "{}: {}, {} in {} (repetition 0, seed {})\n",
         args.out.display(),
@@ -51,7 +56,11 @@ struct Written {
     bytes: u64,
 }
 
-fn write(scenario: &Scenario, out: &Path) -> Result<Written, Failure> {
+/// How many packets pass between two looks at the stop flag.
+const STOP_EVERY: u64 = 1 << 16;
+
+/// `None` if it was stopped: half a trace would pass for a whole one.
+fn write(scenario: &Scenario, out: &Path, stop: &Stop) -> Result<Option<Written>, Failure> {
     let file = OutputFile::create(out)?;
     let failed = |why: WriteError| Failure::from(OutputFile::failed(out, io_error(why)));
     let names = scenario.users.iter().map(|user| &user.name);
@@ -61,10 +70,13 @@ fn write(scenario: &Scenario, out: &Path) -> Result<Written, Failure> {
         trace.write(&packet).map_err(failed)?;
         written.packets += 1;
         written.bytes += packet.size.get();
+        if written.packets.is_multiple_of(STOP_EVERY) && stop.requested() {
+            return Ok(None);
+        }
     }
     let file = trace.finish().map_err(|why| OutputFile::failed(out, why))?;
     file.finish()?;
-    Ok(written)
+    Ok(Some(written))
 }
 
 fn io_error(error: WriteError) -> io::Error {

@@ -150,7 +150,10 @@ async fn run_batch(
             failed = changing => return Err(failed),
         }
     };
-    let cpu = server.cpu().zip(cpu_before).map(|(after, before)| after - before);
+    let cpu = server
+        .cpu()
+        .zip(cpu_before)
+        .map(|(after, before)| after - before);
     let lasted = if token.is_cancelled() {
         clock.now().since(Timestamp::ZERO).min(scenario.duration)
     } else {

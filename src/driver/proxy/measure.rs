@@ -93,7 +93,12 @@ impl Sends {
     }
 
     /// `bytes` have arrived; tells of each send that is complete with them.
-    fn receive(&mut self, _at: Timestamp, bytes: u64, mut complete: impl FnMut(Timestamp, ByteSize)) {
+    fn receive(
+        &mut self,
+        _at: Timestamp,
+        bytes: u64,
+        mut complete: impl FnMut(Timestamp, ByteSize),
+    ) {
         let mut rest = bytes;
         while let Some((arrival, size, left)) = self.pending.front_mut() {
             let part = rest.min(*left);

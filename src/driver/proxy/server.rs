@@ -123,7 +123,12 @@ fn accounts(scenario: &Scenario, batch: &[Run<'_>]) -> Vec<NewUser> {
             password: PASSWORD.as_bytes().to_vec(),
             limits: limits(policy_of(user, run.algorithm), scenario.direction),
         };
-        scenario.users.iter().enumerate().map(account).collect::<Vec<_>>()
+        scenario
+            .users
+            .iter()
+            .enumerate()
+            .map(account)
+            .collect::<Vec<_>>()
     };
     batch.iter().flat_map(of_run).collect()
 }
