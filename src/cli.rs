@@ -24,12 +24,16 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run scenarios and write their reports
+    Scenario(ScenarioArgs),
     /// Validate scenarios and run nothing
     Check(CheckArgs),
     /// Write the traffic that a scenario offers: `t_ns,size,user,connection`
     Traffic(TrafficArgs),
     /// Run one algorithm over a recorded trace
     Replay(ReplayArgs),
+    /// Draw the tables and plots of a run again from its CSV
+    Report(ReportArgs),
 }
 
 /// Arguments of `scenario`.

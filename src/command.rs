@@ -3,6 +3,8 @@
 
 mod check;
 mod replay;
+mod report;
+mod scenario;
 mod traffic;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -94,9 +96,11 @@ pub struct StdoutError(#[from] io::Error);
 /// [`Failure::Input`] for what the caller can mend, [`Failure::Environment`] for the rest.
 pub fn run(cli: Cli) -> Result<Outcome, Failure> {
     match cli.command {
+        Command::Scenario(args) => scenario::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Traffic(args) => traffic::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Report(args) => report::run(&args),
     }
 }
 

@@ -152,6 +152,15 @@ impl From<::csv::Error> for ReportError {
     }
 }
 
+/// Whether a report could be written into the folder `dir`: asked before a long
+/// run, not after it.
+///
+/// # Errors
+/// As [`write`] would answer.
+pub fn check_target(dir: &Path) -> Result<(), ReportError> {
+    Draft::begin(dir).map(drop)
+}
+
 /// Writes the whole report into the folder `dir`, in place of an older report
 /// there; other files in it stay. The folder appears complete or not at all.
 ///

@@ -1,0 +1,154 @@
+//! `weirgate scenario`: runs scenarios and writes their reports.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use miette::{Diagnostic, Report};
+
+use super::{Failure, Outcome, note, print};
+use crate::cli::ScenarioArgs;
+use crate::driver::Stop;
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::report::{self, Host, Look, Options, ReportError, claims};
+use crate::run::{self, Finished, RunError};
+use crate::scenario::Scenario;
+
+/// Where the reports go unless the command line says otherwise.
+const REPORTS: &str = "reports";
+
+/// A run that its environment did not allow.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("cannot run the scenario {name}")]
+struct CannotRun {
+    name: String,
+    source: RunError,
+}
+
+/// Two scenarios whose reports would overwrite each other.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("two of these scenarios are called `{name}`: {} and {}", first.display(), second.display())]
+#[diagnostic(help("give one of them another `name`, or run them with different --out"))]
+struct SameName {
+    name: String,
+    first: PathBuf,
+    second: PathBuf,
+}
+
+/// A scenario on its way.
+struct Job {
+    scenario: Scenario,
+    folder: PathBuf,
+}
+
+pub(super) fn run(args: &ScenarioArgs) -> Result<Outcome, Failure> {
+    let jobs = jobs(args)?;
+    for job in &jobs {
+        report::check_target(&job.folder).map_err(report_failure)?;
+    }
+    let stop = interrupt::watch();
+    let mut outcome = Outcome::Done;
+    for job in &jobs {
+        match one(args, job, &stop)? {
+            Outcome::Done => {}
+            Outcome::ClaimBroken => outcome = Outcome::ClaimBroken,
+            Outcome::Interrupted => return Ok(Outcome::Interrupted),
+        }
+    }
+    Ok(outcome)
+}
+
+/// Reads every file before anything runs.
+fn jobs(args: &ScenarioArgs) -> Result<Vec<Job>, Failure> {
+    let overrides = args.overrides();
+    let mut mistakes = Vec::new();
+    let mut names: BTreeMap<String, &Path> = BTreeMap::new();
+    let mut jobs = Vec::new();
+    for file in &args.files {
+        let scenario = match Scenario::load(file, &overrides) {
+            Ok(scenario) => scenario,
+            Err(error) => {
+                mistakes.push(Report::new(error));
+                continue;
+            }
+        };
+        if let Some(first) = names.insert(scenario.name.clone(), file) {
+            mistakes.push(Report::new(SameName {
+                name: scenario.name.clone(),
+                first: first.to_owned(),
+                second: file.clone(),
+            }));
+        }
+        let folder = folder(args, &scenario);
+        jobs.push(Job { scenario, folder });
+    }
+    if mistakes.is_empty() {
+        Ok(jobs)
+    } else {
+        Err(Failure::Input(mistakes))
+    }
+}
+
+fn folder(args: &ScenarioArgs, scenario: &Scenario) -> PathBuf {
+    match &args.out {
+        Some(out) if args.files.len() == 1 => out.clone(),
+        Some(out) => out.join(&scenario.name),
+        None => Path::new(REPORTS).join(&scenario.name),
+    }
+}
+
+fn one(args: &ScenarioArgs, job: &Job, stop: &Stop) -> Result<Outcome, Failure> {
+    let scenario = &job.scenario;
+    let started = Instant::now();
+    let finished = run::run(scenario, Progress::of_stderr(), stop).map_err(|source| {
+        Failure::environment(CannotRun {
+            name: scenario.name.clone(),
+            source,
+        })
+    })?;
+    finished.notes.iter().for_each(|line| note(line));
+    let options = Options {
+        plots: !args.no_plots,
+    };
+    let host = Host::here(started.elapsed());
+    report::write(&job.folder, scenario, &finished.results, &host, options)
+        .map_err(report_failure)?;
+    show(args, job, &finished)?;
+    note(&format!("report: {}", job.folder.display()));
+    Ok(outcome(scenario, &finished))
+}
+
+fn show(args: &ScenarioArgs, job: &Job, finished: &Finished) -> Result<(), Failure> {
+    let (scenario, results) = (&job.scenario, &finished.results);
+    if args.json {
+        let mut text = report::summary_json(scenario, results).map_err(report_failure)?;
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        print(&text)
+    } else {
+        print(&report::tables(scenario, results, Look::of_stdout()))
+    }
+}
+
+fn outcome(scenario: &Scenario, finished: &Finished) -> Outcome {
+    let broken = |verdict: &claims::Verdict| verdict.outcome == claims::Outcome::Broken;
+    if finished.interrupted {
+        note("interrupted: the report holds the runs that were completed");
+        Outcome::Interrupted
+    } else if claims::judge(scenario, &finished.results).iter().any(broken) {
+        Outcome::ClaimBroken
+    } else {
+        Outcome::Done
+    }
+}
+
+/// Who can mend it.
+pub(super) fn report_failure(error: ReportError) -> Failure {
+    if error.is_input() {
+        Failure::input(error)
+    } else {
+        Failure::environment(error)
+    }
+}
