@@ -194,10 +194,9 @@ impl Share {
 
     /// Who is next, and how much it wants in this turn: all it wants if nobody
     /// else waits. `None` if nobody wants anything.
-    pub fn whose_turn(&mut self) -> Option<(Member, ByteSize)> {
+    pub fn whose_turn(&self) -> Option<(Member, ByteSize)> {
         let head = self.fresh.head().or(self.round.head())?;
         let slot = self.slots[head as usize];
-        self.present = self.present.max(slot.round);
         let alone = self.fresh.len() + self.round.len() == 1;
         let most = if alone { u64::MAX } else { slot.left };
         let member = Member {
@@ -217,6 +216,9 @@ impl Share {
         let (member, wanted) = self.whose_turn()?;
         let granted = wanted.min(available);
         let slot = &mut self.slots[member.slot as usize];
+        // The round begins with its first byte, not when somebody looks who is
+        // next: whoever was served last and asks again meanwhile is behind.
+        self.present = self.present.max(slot.round);
         slot.left = slot.left.saturating_sub(granted.get());
         let turn_ends = slot.left == 0;
         let wanted = slot.wanted - granted.get();
