@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn mistakes_are_shown_where_they_are() {
         for (text, said) in [
-            ("listen = []", "unknown field"),
+            ("lisen = []", "unknown field"),
             ("listen = [\"127.0.0.1\"]", "invalid socket address"),
             ("allow_egress = [\"10.0.0.0/33\"]", "10.0.0.0/33"),
             ("\n[timeouts]\nhandshake = 10", "line 3"),

@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod curl;
 mod dialects;
 mod limits;
 mod relay;

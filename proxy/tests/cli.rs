@@ -1,0 +1,346 @@
+//! The program as an operator uses it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "correct horse battery";
+
+/// A folder with a database and a password file in it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("password"), format!("{PASSWORD}\n")).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weirgate-proxy"));
+        command
+            .args(arguments.split_whitespace())
+            .current_dir(self.path());
+        command
+            .env_clear()
+            .env("WEIRGATE_DATABASE", self.path().join("users.db"));
+        command
+    }
+
+    fn output(&self, arguments: &str) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The JSON that a command prints.
+    fn json(&self, arguments: &str) -> Value {
+        let output = self.output(arguments);
+        assert!(output.status.success(), "{arguments}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The exit code and the error that a command ends with.
+    fn failure(&self, arguments: &str) -> (Option<i32>, String) {
+        let output = self.output(arguments);
+        assert!(output.stdout.is_empty(), "{arguments}: {output:?}");
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    }
+
+    fn serve(&self, arguments: &str) -> Serving {
+        let mut command = self.command(&format!(
+            "run --listen 127.0.0.1:0 --allow-egress 127.0.0.0/8 {arguments}"
+        ));
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env("WEIRGATE_LOG", "trace");
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .trim_end()
+            .strip_prefix("listening ")
+            .expect("what it says first")
+            .parse()
+            .unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).unwrap();
+            log
+        });
+        Serving {
+            child,
+            address,
+            log: Some(log),
+        }
+    }
+}
+
+/// A running server; killed when dropped.
+struct Serving {
+    child: Child,
+    address: SocketAddr,
+    log: Option<std::thread::JoinHandle<String>>,
+}
+
+impl Serving {
+    fn tunnel(&self, name: &str, target: SocketAddr) -> TcpStream {
+        let mut client = TcpStream::connect(self.address).unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        write!(client, "127.0.0.1 {} {name} {PASSWORD}\r\n", target.port()).unwrap();
+        let mut byte = [0];
+        while byte[0] != b'\n' {
+            client.read_exact(&mut byte).expect("an answer");
+        }
+        client
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", signal, &self.child.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// The exit code and the log.
+    fn ended(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        (code, self.log.take().unwrap().join().unwrap())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends back what it gets.
+fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            std::thread::spawn(move || {
+                let client = client.unwrap();
+                let _ = std::io::copy(&mut &client, &mut &client);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_users_life() {
+    let place = Place::new();
+    let ada = |limit: &str| {
+        json!({
+            "name": "ada", "enabled": true, "limit_shared": limit, "limit_up": null, "limit_down": null,
+            "upload_bytes": 0, "download_bytes": 0,
+        })
+    };
+    let added =
+        place.json("user add ada --password-file password --rate 5000B/s --burst 5000B --json");
+    assert_eq!(added, ada("token-bucket:rate=5000B/s,burst=5000B"));
+    // The burst is 10 ms of the rate, at least 1,500 B.
+    let set = place.json("user set ada --rate 1MB/s --algorithm gcra --json");
+    assert_eq!(set, ada("gcra:rate=1000000B/s,burst=10000B"));
+    let set = place.json("user set ada --rate-down 40kbit/s --json");
+    assert_eq!(set["limit_down"], "token-bucket:rate=5000B/s,burst=1500B");
+    assert_eq!(
+        (&set["limit_up"], &set["limit_shared"]),
+        (&Value::Null, &Value::Null)
+    );
+    let set = place.json("user set ada --unlimited --json");
+    assert_eq!(set["limit_down"], Value::Null);
+    assert_eq!(place.json("user disable ada --json")["enabled"], false);
+    assert_eq!(place.json("user enable ada --json")["enabled"], true);
+    place.json("user add bob --password-file password --json");
+    let names: Vec<_> = place
+        .json("user list --json")
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|user| user["name"].clone())
+        .collect();
+    assert_eq!(names, ["ada", "bob"]);
+    assert_eq!(
+        place.json("user usage ada --json"),
+        json!({ "name": "ada", "upload_bytes": 0, "download_bytes": 0 })
+    );
+    place.json("user del bob --json");
+    assert_eq!(place.json("user list --json").as_array().unwrap().len(), 1);
+    let text = String::from_utf8(place.output("user show ada").stdout).unwrap();
+    assert_eq!(text, "ada  enabled  unlimited  up 0 B  down 0 B\n");
+}
+
+#[test]
+fn passwords_come_from_standard_input_too() {
+    let place = Place::new();
+    let mut command = place.command("user add ada --password-file - --json");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(PASSWORD.as_bytes())
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    let server = place.serve("");
+    drop(server.tunnel("ada", echo()));
+}
+
+#[test]
+fn mistakes_are_named_and_have_their_exit_code() {
+    let place = Place::new();
+    place.json("user add ada --password-file password --json");
+    for (arguments, said) in [
+        ("user show nobody", "\"nobody\""),
+        ("user add ada --password-file password", "already"),
+        ("user add bob --password-file nowhere", "nowhere"),
+        ("user add bob --password-file /dev/null", "1 to 255"),
+        ("user add bob --password-file password --rate 5000", "B/s"),
+        (
+            "user add bob --password-file password --rate 7bit/s",
+            "7bit/s",
+        ),
+        (
+            "user add bob --password-file password --rate 1kB/s --algorithm tokenbucket",
+            "token-bucket",
+        ),
+        (
+            "user add bob --password-file password --rate 1kB/s --algorithm leaky-bucket --burst 1B",
+            "no burst",
+        ),
+        ("user add bob --password-file password --burst 1kB", "rate"),
+        (
+            "user add bob --password-file password --rate 1kB/s --rate-up 1kB/s",
+            "--rate-up",
+        ),
+        ("user add bob", "--password-file"),
+        ("user set ada", "--rate"),
+        ("user list --database postgres://host/db", "postgres"),
+        ("run --listen 127.0.0.1", "127.0.0.1"),
+        ("run --allow-egress 10.0.0.0/33", "10.0.0.0/33"),
+        ("run --config nowhere.toml", "nowhere.toml"),
+    ] {
+        let (code, error) = place.failure(arguments);
+        assert_eq!(code, Some(2), "{arguments}: {error}");
+        assert!(error.contains(said), "{arguments}: {error}");
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (code, error) = place.failure(&format!("run --listen {address}"));
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains(&address.to_string()) && error.contains("choose another port"),
+        "{error}"
+    );
+    std::fs::write(place.path().join("no.db"), [b'x'; 8192]).unwrap();
+    let (code, error) = place.failure("user list --database no.db");
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no.db"), "{error}");
+}
+
+#[test]
+fn a_running_server_follows_the_command_line_and_stops_in_order() {
+    let place = Place::new();
+    place.json("user add ada --password-file password --json");
+    let server = place.serve("");
+    let mut client = server.tunnel("ada", echo());
+    client.write_all(b"hello").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+    // Somebody who is new while it runs.
+    place.json("user add bob --password-file password --json");
+    let known = Instant::now();
+    while known.elapsed() < Duration::from_secs(60) {
+        let mut newcomer = TcpStream::connect(server.address).unwrap();
+        write!(newcomer, "127.0.0.1 {} bob {PASSWORD}\r\n", echo().port()).unwrap();
+        if newcomer.read(&mut [0]).unwrap() == 1 {
+            break;
+        }
+    }
+    drop(client);
+    server.signal("TERM");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0));
+    assert!(
+        !log.contains(PASSWORD) && !log.contains("horse"),
+        "a password in the log"
+    );
+    assert!(!log.contains("hello"), "payload in the log");
+    let usage = place.json("user usage ada --json");
+    assert_eq!(
+        usage,
+        json!({ "name": "ada", "upload_bytes": 5, "download_bytes": 5 })
+    );
+}
+
+/// What was counted more than an interval ago survives even SIGKILL.
+#[test]
+fn a_killed_server_loses_at_most_an_interval() {
+    let place = Place::new();
+    place.json("user add ada --password-file password --json");
+    std::fs::write(
+        place.path().join("config.toml"),
+        "accounting_interval = \"50ms\"\n",
+    )
+    .unwrap();
+    let server = place.serve("--config config.toml");
+    let mut client = server.tunnel("ada", echo());
+    client.write_all(b"hello").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+    let written = Instant::now();
+    let five = json!({ "name": "ada", "upload_bytes": 5, "download_bytes": 5 });
+    while place.json("user usage ada --json") != five {
+        assert!(written.elapsed() < Duration::from_secs(60));
+    }
+    server.signal("KILL");
+    assert_eq!(server.ended().0, None);
+    assert_eq!(place.json("user usage ada --json"), five);
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let place = Place::new();
+    place.json("user add ada --password-file password --json");
+    let server = place.serve("");
+    let _open = server.tunnel("ada", echo());
+    let before = Instant::now();
+    server.signal("INT");
+    while TcpStream::connect(server.address).is_ok() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.signal("INT");
+    assert_eq!(server.ended().0, Some(1));
+    assert!(
+        before.elapsed() < Duration::from_secs(30),
+        "it waited for the open connection"
+    );
+}
