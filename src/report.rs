@@ -222,9 +222,12 @@ pub fn tables(scenario: &Scenario, results: &Results, look: Look) -> String {
     let subject = Subject::of(scenario);
     let verdicts = claims::judge(scenario, results);
     let mut text = format!(
-        "{}\n{}\n\n",
+        "{}\n{}\n",
         table::bold(&subject.name, look),
-        figures::verdict(&subject, results, &verdicts).join("\n")
+        table::wrapped(
+            &figures::verdict(&subject, results, &verdicts).join("\n"),
+            look.width
+        )
     );
     let mut tables = vec![
         figures::main(&subject, results),

@@ -24,6 +24,11 @@ const SPARE: [u8; 8] = [0, 3, 0, 2, 4, 0, 5, 1];
 /// More than this share of the burst beyond it, and an algorithm is no longer
 /// compared with those that kept to the limit.
 const TOLERANCE: f64 = 0.05;
+/// The same for what was measured at a receiver, in seconds of the rate: what
+/// waits on its way and then arrives together.
+const ON_THE_WAY_S: f64 = 0.1;
+/// An algorithm that passes less of what the limit allows has it too easy.
+const LEAST_USE: f64 = 0.75;
 
 /// The runs of one algorithm under one driver, or of one user of them.
 pub(super) struct Group<'a> {
@@ -54,12 +59,30 @@ pub(super) fn groups<'a>(subject: &'a Subject, rows: &'a [Row]) -> Vec<Group<'a>
 }
 
 impl Group<'_> {
-    /// Whether the algorithm kept so near to the reference that its other
-    /// figures compare: what lets more through has it easier.
+    /// Whether the algorithm is near enough to the reference for its other
+    /// figures to compare: what lets more through has less delay, and so has
+    /// what lets hardly anything through.
     fn competes(&self, subject: &Subject) -> bool {
         let limited = self.rows.iter().all(|row| row.limiter != "none");
+        let used = Estimate::of(&metric::UTILISATION, &self.rows).map_or(1.0, |used| used.value);
+        limited && used >= LEAST_USE && !self.exceeds(subject)
+    }
+
+    /// Whether more got through than rate and burst allow, by more than a little.
+    fn exceeds(&self, subject: &Subject) -> bool {
+        let on_the_way = if self.driver == "model" {
+            0.0
+        } else {
+            ON_THE_WAY_S * subject.rate_Bps
+        };
         let excess = Estimate::of(&metric::EXCESS, &self.rows).map_or(0.0, |excess| excess.value);
-        limited && excess <= (TOLERANCE * subject.burst_bytes).max(1.0)
+        excess > (TOLERANCE * subject.burst_bytes).max(1.0) + on_the_way
+    }
+
+    /// By how much the algorithm broke the bound that it promises itself.
+    fn broke_bound(&self) -> Option<f64> {
+        let excess = Estimate::of(&metric::BOUND, &self.rows)?;
+        (excess.value > 0.0).then_some(excess.value)
     }
 }
 
@@ -84,13 +107,15 @@ pub(super) fn main(subject: &Subject, results: &Results) -> Table {
 
 /// "held", or by how much the algorithm broke its own promise.
 fn bound(group: &Group<'_>) -> Cell {
-    match Estimate::of(&metric::BOUND, &group.rows) {
-        None => Cell::unknown(),
-        Some(excess) if excess.value > 0.0 => Cell::marked(
-            format!("+{}", quantity(Unit::Bytes, excess.value, 3)),
-            Mark::Bad,
-        ),
-        Some(_) => Cell::new("held"),
+    match (
+        Estimate::of(&metric::BOUND, &group.rows),
+        group.broke_bound(),
+    ) {
+        (None, _) => Cell::unknown(),
+        (Some(_), None) => Cell::new("held"),
+        (_, Some(excess)) => {
+            Cell::marked(format!("+{}", quantity(Unit::Bytes, excess, 3)), Mark::Bad)
+        }
     }
 }
 
@@ -102,9 +127,18 @@ fn note(subject: &Subject, results: &Results) -> String {
         .collect();
     format!(
         "Means over runs ({}); beyond burst, worst second and own bound are the worst run's.\n\
-         * best of the driver's algorithms that stay within {} % of the burst; ! bound broken.",
+         * best of the driver's algorithms within {} % of the burst{} that use {} % of the limit. ! bound broken.",
         runs.join(", "),
-        TOLERANCE * 100.0
+        TOLERANCE * 100.0,
+        if subject.drivers.iter().any(|driver| driver != "model") {
+            format!(
+                " (measured: and {} of rate)",
+                chosen(Unit::Seconds, ON_THE_WAY_S)
+            )
+        } else {
+            String::new()
+        },
+        LEAST_USE * 100.0,
     )
 }
 
@@ -164,20 +198,22 @@ impl Column {
             .iter()
             .map(|group| Estimate::of(metric, &group.rows))
             .collect();
-        let scale = Scale::of(metric.unit, typical(estimates.iter().flatten()));
+        let style = Style::of(metric, estimates.iter().flatten());
         let mut cells: Vec<Cell> = estimates
             .iter()
             .map(|estimate| {
-                estimate.map_or_else(Cell::unknown, |estimate| {
-                    Cell::new(shown(scale, estimate, metric))
-                })
+                estimate.map_or_else(Cell::unknown, |estimate| Cell::new(style.text(estimate)))
             })
             .collect();
         let best = best(metric, subject, groups, &estimates, &cells);
         for &at in &best {
             cells[at].mark = Mark::Best;
         }
-        Self { scale, cells, best }
+        Self {
+            scale: style.scale,
+            cells,
+            best,
+        }
     }
 
     fn unit(&self) -> String {
@@ -195,14 +231,39 @@ fn typical<'a>(estimates: impl Iterator<Item = &'a Estimate>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-fn shown(scale: Scale, estimate: Estimate, metric: &Metric) -> String {
-    match estimate.half_width {
-        Some(half_width) => {
-            let (value, half_width) = scale.with_error(estimate.value, half_width);
-            format!("{value} ±{half_width}")
+/// How the figures of one column are written: one unit, as many decimals.
+#[derive(Clone, Copy)]
+struct Style {
+    scale: Scale,
+    decimals: usize,
+}
+
+impl Style {
+    fn of<'a>(metric: &Metric, estimates: impl Iterator<Item = &'a Estimate>) -> Self {
+        let typical = typical(estimates);
+        let scale = Scale::of(metric.unit, typical);
+        let digits = if metric.over_runs == OverRuns::Most {
+            3
+        } else {
+            4
+        };
+        let decimals = if typical == 0.0 {
+            0
+        } else {
+            scale.decimals(typical, digits)
+        };
+        Self { scale, decimals }
+    }
+
+    fn text(self, estimate: Estimate) -> String {
+        let value = self.scale.with_decimals(estimate.value, self.decimals);
+        match estimate.half_width {
+            Some(half_width) => format!(
+                "{value} ±{}",
+                self.scale.with_decimals(half_width, self.decimals)
+            ),
+            None => value,
         }
-        None if metric.over_runs == OverRuns::Most => scale.number(estimate.value, 3),
-        None => scale.number(estimate.value, 4),
     }
 }
 
@@ -235,7 +296,7 @@ fn best(
             .map(|&(at, _)| at)
             .filter(|&at| value(at) == value(winner));
         let tied: Vec<usize> = tied.collect();
-        if tied.len() < competing.len() {
+        if tied.len() * 2 <= competing.len() {
             all.extend(tied);
         }
     }
@@ -278,7 +339,7 @@ pub(super) fn winners(subject: &Subject, results: &Results) -> Table {
 fn winner(groups: &[Group<'_>], best: &[usize], column: &Column) -> String {
     const NAMED: usize = 2;
     let Some(&first) = best.first() else {
-        return "no difference".into();
+        return "no clear one".into();
     };
     let names: Vec<&str> = best
         .iter()
@@ -331,11 +392,17 @@ pub(super) fn claims(verdicts: &[Verdict]) -> Table {
     }
 }
 
-/// A figure in the column's own unit, as the claim has it.
+/// A figure in the column's own unit, as the claim has it, in six digits at most.
 fn short(value: f64) -> String {
-    let text = format!("{value:.6}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    text.to_owned()
+    let text = format!(
+        "{value:.*}",
+        Scale::of(Unit::Number, 1.0).decimals(value, 6)
+    );
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
 }
 
 /// How far the other drivers are from the model; `None` without both.
@@ -386,11 +453,11 @@ fn differences(table: &mut Table, metric: &Metric, spare: u8, pairs: &[(&Group<'
         .flatten()
         .map(|(difference, _)| *difference)
         .collect();
-    let scale = Scale::of(metric.unit, typical(values.iter()));
+    let style = Style::of(metric, values.iter());
     let with_share = metric.unit == Unit::Rate;
     table
         .head
-        .push(Head::numbers(metric.title, scale.symbol()).spare(spare));
+        .push(Head::numbers(metric.title, style.scale.symbol()).spare(spare));
     if with_share {
         table.head.push(Head::numbers("", "%".into()));
     }
@@ -402,7 +469,7 @@ fn differences(table: &mut Table, metric: &Metric, spare: u8, pairs: &[(&Group<'
             ));
             continue;
         };
-        row.push(Cell::new(signed(&shown(scale, difference, metric))));
+        row.push(Cell::new(signed(&style.text(difference))));
         if with_share {
             let share = if model == 0.0 {
                 Cell::unknown()
@@ -417,8 +484,13 @@ fn differences(table: &mut Table, metric: &Metric, spare: u8, pairs: &[(&Group<'
     }
 }
 
+/// With a sign unless it is zero.
 fn signed(text: &str) -> String {
-    if text.starts_with(['−', '0']) && !text.starts_with("0.") {
+    let zero = text
+        .chars()
+        .take_while(|&letter| letter != ' ')
+        .all(|letter| matches!(letter, '0' | '.'));
+    if zero || text.starts_with(['−', '<']) {
         text.to_owned()
     } else {
         format!("+{text}")
@@ -523,19 +595,37 @@ pub(super) fn verdict(subject: &Subject, results: &Results, verdicts: &[Verdict]
         _ => format!("{broken} of {} claims did not hold.", held + broken),
     });
     let groups = groups(subject, &results.summary);
-    let breakers = named(&groups, |group| bound(group).mark == Mark::Bad);
-    sentences.push(if breakers.is_empty() {
-        "Every algorithm kept the bound that it promises.".into()
-    } else {
-        format!("Own bound broken by {}.", breakers.join(", "))
-    });
-    let beyond = named(&groups, |group| !group.competes(subject));
+    for driver in &subject.drivers {
+        let broken: Vec<String> = groups
+            .iter()
+            .filter(|group| group.driver == driver)
+            .filter_map(|group| {
+                Some(format!(
+                    "{} ({})",
+                    group.algorithm,
+                    quantity(Unit::Bytes, group.broke_bound()?, 3)
+                ))
+            })
+            .collect();
+        sentences.push(if broken.is_empty() {
+            format!(
+                "{}: every algorithm kept the bound that it promises.",
+                capital(driver)
+            )
+        } else {
+            format!(
+                "{}: own bound exceeded by {}.",
+                capital(driver),
+                broken.join(", ")
+            )
+        });
+    }
+    let beyond = named(&groups, |group| group.exceeds(subject));
     if !beyond.is_empty() {
         sentences.push(format!(
-            "More than {} and a burst of {} allow, by over {} % of the burst: {}.",
+            "Clearly more than {} and a burst of {} allow: {}.",
             chosen(Unit::Rate, subject.rate_Bps),
             chosen(Unit::Bytes, subject.burst_bytes),
-            TOLERANCE * 100.0,
             beyond.join(", ")
         ));
     }
@@ -565,4 +655,11 @@ fn named(groups: &[Group<'_>], which: impl Fn(&Group<'_>) -> bool) -> Vec<String
         }
     }
     names
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }

@@ -104,24 +104,22 @@ impl Scale {
         significant(self.apply(value), digits)
     }
 
-    /// `value` and `error`, both in the file's unit, without the unit: as many
-    /// decimals as the error has sense in, and at most four digits of the value.
-    pub(super) fn with_error(self, value: f64, error: f64) -> (String, String) {
-        let (value, error) = (self.apply(value), self.apply(error).abs());
-        if error == 0.0 || !error.is_finite() {
-            return (significant(value, 4), significant(error, 2));
+    /// How many decimals show `value`, in the file's unit, in `digits` significant digits.
+    pub(super) fn decimals(self, value: f64, digits: usize) -> usize {
+        let wanted = i32::try_from(digits).unwrap_or(3) - 1;
+        usize::try_from(wanted - magnitude(self.apply(value), digits))
+            .unwrap_or(0)
+            .min(9)
+    }
+
+    /// `value`, in the file's unit, with so many decimals; what is too small for them is said to be.
+    pub(super) fn with_decimals(self, value: f64, decimals: usize) -> String {
+        let shown = self.apply(value);
+        let least = 10f64.powi(-i32::try_from(decimals).unwrap_or(9));
+        if shown > 0.0 && shown < least / 2.0 {
+            return format!("<{}", fixed(least, decimals));
         }
-        let places = (1 - magnitude(error, 2))
-            .min(3 - magnitude(value, 4))
-            .clamp(0, 6);
-        let least = 10f64.powi(-places);
-        let places = usize::try_from(places).unwrap_or(0);
-        let error = if error < least / 2.0 {
-            format!("<{}", fixed(least, places))
-        } else {
-            fixed(error, places)
-        };
-        (fixed(value, places), error)
+        fixed(shown, decimals)
     }
 }
 
@@ -239,20 +237,12 @@ mod tests {
     }
 
     #[test]
-    fn an_error_sets_the_decimals() {
-        let scale = Scale::of(Unit::Rate, 5000.0);
-        assert_eq!(
-            scale.with_error(4987.3, 12.3),
-            ("4.987".into(), "0.012".into())
-        );
-        assert_eq!(
-            scale.with_error(4987.3, 0.01),
-            ("4.987".into(), "<0.001".into())
-        );
-        assert_eq!(scale.with_error(4987.3, 0.0), ("4.987".into(), "0".into()));
-        assert_eq!(
-            scale.with_error(4987.3, 1234.0),
-            ("5.0".into(), "1.2".into())
-        );
+    fn columns_share_their_decimals() {
+        let scale = Scale::of(Unit::Micros, 20_000.0);
+        assert_eq!(scale.decimals(20_000.0, 4), 2);
+        assert_eq!(scale.with_decimals(20_000.0, 2), "20.00");
+        assert_eq!(scale.with_decimals(0.0, 2), "0.00");
+        assert_eq!(scale.with_decimals(4.0, 2), "<0.01");
+        assert_eq!(Scale::of(Unit::Bytes, 16_384.0).decimals(16_384.0, 3), 1);
     }
 }

@@ -205,7 +205,7 @@ impl Page {
         }
         self.push("</tbody>\n</table>\n</div>");
         if !table.note.is_empty() {
-            let note = table.note.replace('*', "★").replace("; !", "; ▲");
+            let note = table.note.replace('*', "★").replace(". !", ". ▲");
             self.push(format!(
                 "<p class=\"note\">{}</p>",
                 escape(&note).replace('\n', "<br>")

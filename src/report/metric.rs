@@ -79,7 +79,7 @@ use Unit::{Bytes, Micros, Millis, Number, Rate, Share};
 pub(super) const THROUGHPUT: Metric =
     Metric::mean("Throughput", Rate, Neither, |row| Some(row.throughput_Bps));
 pub(super) const UTILISATION: Metric =
-    Metric::mean("Utilisation", Share, Near(1.0), |row| row.utilisation);
+    Metric::mean("Limit used", Share, Near(1.0), |row| row.utilisation);
 pub(super) const EXCESS: Metric =
     Metric::most("Beyond burst", Bytes, |row| row.overshoot_excess_bytes);
 pub(super) const OVERSHOOT: Metric = Metric::most("Overshoot b*", Bytes, |row| row.overshoot_bytes);

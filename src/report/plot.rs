@@ -162,6 +162,22 @@ fn footer(subject: &Subject, results: &Results, method: &str) -> String {
     )
 }
 
+/// The drivers that ran `algorithm`, in order.
+fn drivers_of<'a>(subject: &'a Subject, results: &Results, algorithm: &str) -> Vec<&'a str> {
+    let ran = |driver: &&str| {
+        results
+            .summary
+            .iter()
+            .any(|row| row.driver == *driver && row.algorithm == algorithm)
+    };
+    subject
+        .drivers
+        .iter()
+        .map(String::as_str)
+        .filter(ran)
+        .collect()
+}
+
 /// How often `driver` ran each algorithm, at most.
 pub(super) fn runs(results: &Results, driver: &str) -> usize {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();

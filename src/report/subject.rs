@@ -90,6 +90,14 @@ impl Subject {
             .unwrap_or(self.algorithms.len())
     }
 
+    /// The place of a driver, and so its look.
+    pub(super) fn driver_rank(&self, driver: &str) -> usize {
+        self.drivers
+            .iter()
+            .position(|name| name == driver)
+            .unwrap_or(self.drivers.len())
+    }
+
     /// Whether the limit changes while running.
     pub(super) fn has_rate_changes(&self) -> bool {
         self.limit.len() > 1

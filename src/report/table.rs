@@ -170,13 +170,11 @@ impl Table {
         }
         let mut text = format!("{}\n{body}\n", bold(&self.title, look));
         if !self.note.is_empty() {
-            text.push_str(&format!("{}\n", self.note));
+            text.push_str(&wrapped(&self.note, look.width));
         }
         if !left_out.is_empty() {
-            text.push_str(&format!(
-                "Left out for want of room: {}.\n",
-                left_out.join(", ")
-            ));
+            let words = format!("Left out for want of room: {}.", left_out.join(", "));
+            text.push_str(&wrapped(&words, look.width));
         }
         text
     }
@@ -229,6 +227,25 @@ fn styled(cell: &Cell, look: Look) -> TextCell {
         Mark::Bad if look.color => text.add_attribute(Attribute::Bold).fg(Color::Red),
         _ => text,
     }
+}
+
+/// Lines of at most `width` letters, broken at spaces; every one ends in a line feed.
+pub(super) fn wrapped(text: &str, width: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split(' ') {
+            if !line.is_empty() && columns(&line) + 1 + columns(word) > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines.join("\n") + "\n"
 }
 
 /// A title as a terminal shows it.

@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::frame::{Frame, Sample};
 use super::panel::{Grid, Panel, gutter};
-use super::{Curves, LIMIT, driver_stroke, ink, steps};
+use super::{Curves, LIMIT, driver_stroke, ink};
 use crate::report::format::{Scale, Unit, chosen};
 use crate::report::scene::{Anchor, Ink, Rect, Scene, Stroke, Style};
 use crate::report::subject::Subject;
@@ -174,27 +174,16 @@ fn lines(
 ) {
     for (rank, driver) in subject.drivers.iter().enumerate() {
         if rank == 0 {
-            panel.line(
-                scene,
-                &staircase(curves.get(driver, algorithm, "offered")),
-                OFFERED,
-            );
+            panel.line(scene, curves.get(driver, algorithm, "offered"), OFFERED);
             panel.line(scene, curves.get(driver, algorithm, "envelope"), LIMIT);
         }
-        let delivered = staircase(curves.get(driver, algorithm, "delivered"));
+        let delivered = curves.get(driver, algorithm, "delivered");
         panel.line(
             scene,
-            &delivered,
+            delivered,
             driver_stroke(rank, ink(subject, algorithm)),
         );
     }
-}
-
-fn staircase(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    steps(
-        points.iter().copied(),
-        points.last().map_or(0.0, |last| last.0),
-    )
 }
 
 /// "model 102, proxy 103 kB".

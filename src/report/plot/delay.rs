@@ -108,24 +108,25 @@ fn legend(subject: &Subject, many: bool) -> Vec<(Sample, &str)> {
     entries
 }
 
-/// From the least delay that is not zero, over seven decades at most.
+/// From the least delay that a tenth of some algorithm's packets stays below,
+/// over seven decades at most: the very first packets do not stretch the axis.
 fn delays(curves: &Curves<'_>) -> Axis {
-    let xs = || {
-        curves
-            .all("ccdf")
-            .flatten()
+    let delayed = |points: &[(f64, f64)]| {
+        points
+            .iter()
+            .find(|&&(x, y)| x > 0.0 && y <= 0.9)
             .map(|point| point.0)
-            .filter(|x| *x > 0.0)
     };
-    let high = xs().fold(0.0, f64::max);
+    let high = curves
+        .all("ccdf")
+        .flatten()
+        .map(|point| point.0)
+        .fold(0.0, f64::max);
     if high <= 0.0 {
         return Axis::log(Unit::Micros, 1.0, 1000.0);
     }
-    Axis::log(
-        Unit::Micros,
-        xs().fold(high, f64::min).max(high * 1e-7),
-        high,
-    )
+    let low = curves.all("ccdf").filter_map(delayed).fold(high, f64::min);
+    Axis::log(Unit::Micros, low.max(high * 1e-7), high)
 }
 
 fn shares(curves: &Curves<'_>) -> Axis {

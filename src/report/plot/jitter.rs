@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::frame::{Frame, MARGIN, Sample, fitted};
 use super::panel::{Panel, position};
-use super::{Curves, ink};
+use super::{Curves, drivers_of, ink};
 use crate::report::format::Unit;
 use crate::report::scene::{Anchor, Ink, Rect, Scene, Shape, Stroke, Style, text_width};
 use crate::report::subject::Subject;
@@ -23,7 +23,7 @@ pub(super) const EXPLANATION: &str = "Delay variation is the delay above the lea
 pub(super) fn draw(frame: &mut Frame, subject: &Subject, results: &Results) {
     let curves = Curves::of(&results.jitter);
     frame.legend(&legend(subject));
-    let layout = Layout::of(subject, frame.scene.width);
+    let layout = Layout::of(subject, results, frame.scene.width);
     let top = frame.y;
     for (at, (curve, title)) in [
         ("pdv", "Delay variation, log"),
@@ -46,7 +46,7 @@ pub(super) fn draw(frame: &mut Frame, subject: &Subject, results: &Results) {
         );
         layout.rows(&mut frame.scene, &panel, subject, &curves, curve);
         if at == 0 || !layout.wide {
-            layout.labels(&mut frame.scene, rect, subject);
+            layout.labels(&mut frame.scene, rect);
         }
         frame.y = rect.bottom + 30.0;
     }
@@ -58,12 +58,23 @@ struct Layout {
     wide: bool,
     names: f32,
     each: f32,
-    group: f32,
+    /// Room for a name above its bars.
+    above: f32,
+    groups: Vec<Group>,
     height: f32,
 }
 
+/// The bars of one algorithm.
+struct Group {
+    algorithm: String,
+    /// The drivers that ran it, by their place among all.
+    drivers: Vec<(usize, String)>,
+    top: f32,
+    bottom: f32,
+}
+
 impl Layout {
-    fn of(subject: &Subject, width: f32) -> Self {
+    fn of(subject: &Subject, results: &Results, width: f32) -> Self {
         let wide = width > 700.0;
         let widest = subject
             .algorithms
@@ -77,13 +88,14 @@ impl Layout {
         };
         let room = width - 2.0 * MARGIN - names - 14.0;
         let above = if wide { 0.0 } else { NAME + 4.0 };
-        let group = position(subject.drivers.len().max(1)) * ROW + GAP + above;
+        let groups = groups(subject, results, above);
         Self {
             wide,
             names,
             each: if wide { (room - SPACE) / 2.0 } else { room },
-            group,
-            height: position(subject.algorithms.len()) * group,
+            above,
+            height: groups.last().map_or(0.0, |group| group.bottom),
+            groups,
         }
     }
 
@@ -103,17 +115,20 @@ impl Layout {
         }
     }
 
-    fn labels(&self, scene: &mut Scene, rect: Rect, subject: &Subject) {
+    fn labels(&self, scene: &mut Scene, rect: Rect) {
         let style = Style::new(NAME, Ink::Text).bold();
-        for (at, tested) in subject.algorithms.iter().enumerate() {
-            let top = rect.top + position(at) * self.group;
+        for group in &self.groups {
             if self.wide {
-                let middle = top + self.group / 2.0 + NAME * 0.36;
-                let name = fitted(&tested.label, NAME, true, self.names - 10.0);
+                let middle = rect.top + group.top.midpoint(group.bottom) + NAME * 0.36;
+                let name = fitted(&group.algorithm, NAME, true, self.names - 10.0);
                 scene.text((rect.left - 8.0, middle), name, style.anchored(Anchor::End));
             } else {
-                let name = fitted(&tested.label, NAME, true, rect.width() - 8.0);
-                scene.text((rect.left + 5.0, top + NAME + 2.0), name, style.rimmed());
+                let name = fitted(&group.algorithm, NAME, true, rect.width() - 8.0);
+                scene.text(
+                    (rect.left + 5.0, rect.top + group.top + NAME + 2.0),
+                    name,
+                    style.rimmed(),
+                );
             }
         }
     }
@@ -126,26 +141,45 @@ impl Layout {
         curves: &Curves<'_>,
         curve: &str,
     ) {
-        for (at, tested) in subject.algorithms.iter().enumerate() {
-            let top = panel.rect.top + position(at) * self.group;
+        for (at, group) in self.groups.iter().enumerate() {
+            let top = panel.rect.top + group.top;
             if at > 0 {
                 let line = vec![(panel.rect.left, top), (panel.rect.right, top)];
                 scene.line(line, Stroke::solid(Ink::Grid, 1.0));
             }
-            let first = top + self.group - GAP / 2.0 - position(subject.drivers.len()) * ROW;
-            for (rank, driver) in subject.drivers.iter().enumerate() {
-                let middle = first + (position(rank) + 0.5) * ROW;
-                let points = curves.get(driver, &tested.label, curve);
+            let look = |rank| look(rank, ink(subject, &group.algorithm));
+            for (row, (rank, driver)) in group.drivers.iter().enumerate() {
+                let middle = top + self.above + GAP / 2.0 + (position(row) + 0.5) * ROW;
                 bar(
                     scene,
                     panel,
-                    points,
+                    curves.get(driver, &group.algorithm, curve),
                     middle,
-                    look(rank, ink(subject, &tested.label)),
+                    look(*rank),
                 );
             }
         }
     }
+}
+
+fn groups(subject: &Subject, results: &Results, above: f32) -> Vec<Group> {
+    let mut top = 0.0;
+    let mut groups = Vec::new();
+    for tested in &subject.algorithms {
+        let drivers: Vec<(usize, String)> = drivers_of(subject, results, &tested.label)
+            .into_iter()
+            .map(|driver| (subject.driver_rank(driver), driver.to_owned()))
+            .collect();
+        let bottom = top + above + GAP + position(drivers.len().max(1)) * ROW;
+        groups.push(Group {
+            algorithm: tested.label.clone(),
+            drivers,
+            top,
+            bottom,
+        });
+        top = bottom;
+    }
+    groups
 }
 
 fn legend(subject: &Subject) -> Vec<(Sample, &str)> {

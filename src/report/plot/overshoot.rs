@@ -1,8 +1,8 @@
 //! The worst window of each size as a heat map, a row for each algorithm and driver.
 
-use super::Curves;
 use super::frame::{Frame, MARGIN, SMALL, fitted};
 use super::panel::position;
+use super::{Curves, drivers_of};
 use crate::report::format::{Unit, chosen, quantity, significant};
 use crate::report::scene::{Anchor, HEATS, Ink, Rect, Stroke, Style, text_width};
 use crate::report::subject::Subject;
@@ -207,6 +207,7 @@ impl Map {
         algorithm: &str,
     ) {
         let style = Style::new(NAME, Ink::Text).bold();
+        let drivers = drivers_of(subject, results, algorithm);
         frame.scene.line(
             vec![(MARGIN, frame.y), (self.end(), frame.y)],
             Stroke::solid(Ink::Grid, 1.0),
@@ -220,7 +221,7 @@ impl Map {
             );
             frame.y += 18.0;
         } else {
-            let middle = frame.y + position(subject.drivers.len()) * ROW / 2.0;
+            let middle = frame.y + position(drivers.len()) * ROW / 2.0;
             let room = self.left - MARGIN - 20.0;
             frame.scene.text(
                 (MARGIN, middle + NAME * 0.36),
@@ -228,7 +229,7 @@ impl Map {
                 style,
             );
         }
-        for driver in &subject.drivers {
+        for driver in drivers {
             self.row(
                 frame,
                 subject,
@@ -239,7 +240,7 @@ impl Map {
                 results
                     .summary
                     .iter()
-                    .filter(|row| row.driver == *driver && row.algorithm == algorithm)
+                    .filter(|row| row.driver == driver && row.algorithm == algorithm)
             };
             self.beyond_burst(frame, rows());
             frame.y += ROW;

@@ -37,12 +37,13 @@ pub(super) fn draw(frame: &mut Frame, subject: &Subject, results: &Results) {
     for (tested, panel) in subject.algorithms.iter().zip(panels) {
         let algorithm = tested.label.as_str();
         let ink = ink(subject, algorithm);
+        limit(&mut frame.scene, &panel, subject);
         for (rank, driver) in subject.drivers.iter().enumerate() {
             if let Some(runs) = series.get(&(driver.as_str(), algorithm)) {
                 runs_of_driver(&mut frame.scene, &panel, runs, rank, ink, subject);
             }
         }
-        limit(&mut frame.scene, &panel, subject);
+        limit_labels(&mut frame.scene, &panel, subject);
         panel.heading(
             &mut frame.scene,
             ink,
@@ -64,8 +65,8 @@ pub(super) fn explanation(subject: &Subject, results: &Results) -> String {
         .map(|row| row.offered_Bps)
         .fold(0.0, f64::max);
     format!(
-        "Thin steps: bytes delivered in each bin of repetition 0. Thick line: the same, smoothed \
-         (7/8 old + 1/8 new). A triangle marks bins above the panel. Offered at most {}.{users}",
+        "Steps: bytes delivered in each bin of repetition 0. A triangle marks a bin above the panel. \
+         Offered at most {}.{users}",
         quantity(Unit::Rate, peak, 3)
     )
 }
@@ -84,10 +85,11 @@ fn legend(subject: &Subject, repeated: bool) -> Vec<(Sample, &str)> {
         .collect();
     if repeated {
         entries.push((
-            Sample::Band(Ink::Series(0), 0.2),
-            "smoothed, least to most of all repetitions",
+            Sample::Band(Ink::Series(0), 0.18),
+            "least to most of all repetitions",
         ));
     }
+    entries.push((Sample::Line(SMOOTHED), "smoothed, 7/8 old + 1/8 new"));
     if !subject.limit.is_empty() {
         entries.push((Sample::Line(LIMIT), "limit"));
     }
@@ -97,6 +99,7 @@ fn legend(subject: &Subject, repeated: bool) -> Vec<(Sample, &str)> {
     entries
 }
 
+const SMOOTHED: Stroke = Stroke::solid(Ink::Axis, 1.0);
 const CHANGE: Stroke = Stroke::solid(Ink::Muted, 1.0);
 
 /// How high the panels reach: where most bins of most algorithms lie, and twice
@@ -126,6 +129,8 @@ fn ceiling<'a>(subject: &Subject, series: impl Iterator<Item = &'a Runs<'a>>) ->
     if high > 0.0 { high } else { 1.0 }
 }
 
+/// One driver's lines: the first repetition in steps, the range of all of them
+/// behind it, and for the first driver the smoothed rate.
 fn runs_of_driver(
     scene: &mut Scene,
     panel: &Panel,
@@ -138,43 +143,32 @@ fn runs_of_driver(
         return;
     };
     let stroke = driver_stroke(rank, ink);
+    let in_steps = |points: Points| steps(thinned(panel, points), subject.duration_s);
     if runs.len() > 1 {
-        let (low, high) = extent(runs, subject.bin_s);
-        panel.band(
+        let (low, high) = extent(runs);
+        panel.band(scene, &in_steps(low), &in_steps(high), stroke.ink, 0.18);
+    }
+    if rank == 0 {
+        let middle = |row: &&SeriesRow| (row.t_s + subject.bin_s / 2.0, row.smoothed_Bps);
+        panel.line(
             scene,
-            &thinned(panel, low),
-            &thinned(panel, high),
-            stroke.ink,
-            0.2,
+            &thinned(panel, first.iter().map(middle).collect()),
+            SMOOTHED,
         );
     }
-    let delivered = thinned(
-        panel,
-        first
-            .iter()
-            .map(|row| (row.t_s, row.delivered_Bps))
-            .collect(),
-    );
+    let delivered: Points = first
+        .iter()
+        .map(|row| (row.t_s, row.delivered_Bps))
+        .collect();
     let thin = Stroke {
-        width: 0.8,
-        dash: &[],
+        width: stroke.width * 0.8,
         ..stroke
-    }
-    .faint(if rank == 0 { 0.6 } else { 0.35 });
-    panel.line(
-        scene,
-        &steps(delivered.iter().copied(), subject.duration_s),
-        thin,
-    );
-    let smoothed = thinned(
-        panel,
-        first
-            .iter()
-            .map(|row| (row.t_s + subject.bin_s / 2.0, row.smoothed_Bps))
-            .collect(),
-    );
-    panel.line(scene, &smoothed, stroke);
-    for &(t, rate) in delivered.iter().filter(|(_, rate)| *rate > panel.y.high()) {
+    };
+    panel.line(scene, &in_steps(delivered.clone()), thin);
+    for &(t, rate) in thinned(panel, delivered)
+        .iter()
+        .filter(|(_, rate)| *rate > panel.y.high())
+    {
         let x = panel
             .at(t + subject.bin_s / 2.0, rate)
             .0
@@ -189,15 +183,15 @@ fn runs_of_driver(
     }
 }
 
-/// The least and the largest smoothed value of all repetitions, bin by bin.
-fn extent(runs: &Runs<'_>, bin_s: f64) -> (Points, Points) {
+/// The least and the largest rate of all repetitions, bin by bin.
+fn extent(runs: &Runs<'_>) -> (Points, Points) {
     let bins = runs.values().map(Vec::len).min().unwrap_or(0);
     (0..bins)
         .filter_map(|bin| {
             let values = runs.values().filter_map(|rows| rows.get(bin));
-            let t = runs.values().next()?.get(bin)?.t_s + bin_s / 2.0;
+            let t = runs.values().next()?.get(bin)?.t_s;
             let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), row| {
-                (low.min(row.smoothed_Bps), high.max(row.smoothed_Bps))
+                (low.min(row.delivered_Bps), high.max(row.delivered_Bps))
             });
             Some(((t, low), (t, high)))
         })
@@ -237,6 +231,10 @@ fn limit(scene: &mut Scene, panel: &Panel, subject: &Subject) {
         &steps(subject.limit.iter().copied(), subject.duration_s),
         LIMIT,
     );
+}
+
+/// What the limit is, written at its line.
+fn limit_labels(scene: &mut Scene, panel: &Panel, subject: &Subject) {
     let style = Style::new(10.5, Ink::Text).anchored(Anchor::End).rimmed();
     for (at, &(t, rate)) in subject.limit.iter().enumerate() {
         let end = subject
