@@ -105,6 +105,82 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Waits of many intervals, and of many time constants, to the nanosecond.
+    #[test]
+    fn a_long_wait_ends_when_it_should(
+        rate in magnitude(1_000, 1_000_000_000),
+        span in magnitude(1_000, 1_000_000_000),
+        below in 1_u64..300,
+        continuous in any::<bool>(),
+        fill in 1_u64..=256,
+        wanted in 1_u64..=255,
+        lower in magnitude(1, 1_000_000_000),
+    ) {
+        let (rate, span) = (ByteRate::new(rate).unwrap(), Nanos::new(span));
+        let policy = if continuous {
+            Policy::EwmaContinuous { rate, time_constant: span }
+        } else {
+            let alpha = Weight::new(1, below).unwrap();
+            Policy::Ewma { rate, interval: span, alpha }
+        };
+        let mut limiter = policy.build();
+        let largest = policy.largest().get();
+        limiter.commit(Timestamp::ZERO, ByteSize::new(largest / 256 * fill));
+        for rate in [rate, ByteRate::new(lower).unwrap()] {
+            limiter.set_rate(Timestamp::ZERO, rate);
+            let largest = policy.with_rate(rate).largest().get();
+            let size = ByteSize::new(largest / 256 * wanted);
+            // Below the largest there is always an instant.
+            let at = limiter.earliest(Timestamp::ZERO, size).unwrap();
+            prop_assert!(limiter.conforms(at, size));
+            prop_assert!(at == Timestamp::ZERO || !limiter.conforms(at.just_before(), size));
+        }
+    }
+}
+
+#[test]
+fn an_average_never_quite_comes_to_rest() {
+    let policy: Policy = "ewma:rate=9B/s,interval=1s,alpha=1/3".parse().unwrap();
+    let (mut asked, mut limiter) = (policy.build(), policy.build());
+    limiter.commit(Timestamp::ZERO, ByteSize::new(1));
+    asked.commit(Timestamp::ZERO, ByteSize::new(1));
+    for second in 1..1_000 {
+        let at = Timestamp::ZERO + Nanos::from_secs(second);
+        asked.commit(at, ByteSize::ZERO);
+        assert!(!asked.conforms(at, ByteSize::new(27)), "{second}");
+        assert!(!limiter.conforms(at, ByteSize::new(27)), "{second}");
+    }
+    assert_eq!(limiter.earliest(Timestamp::ZERO, ByteSize::new(27)), None);
+}
+
+#[test]
+fn an_average_falls_from_the_highest_rate_to_the_lowest() {
+    let mut limiter = Policy::Ewma {
+        rate: ByteRate::new(u64::MAX).unwrap(),
+        interval: Nanos::from_micros(1),
+        alpha: Weight::new(1, 8).unwrap(),
+    }
+    .build();
+    limiter.commit(Timestamp::ZERO, ByteSize::MAX);
+    limiter.set_rate(Timestamp::ZERO, ByteRate::MIN);
+    let at = limiter.earliest(Timestamp::ZERO, ByteSize::ZERO).unwrap();
+    assert!(limiter.conforms(at, ByteSize::ZERO));
+    assert!(!limiter.conforms(at.just_before(), ByteSize::ZERO));
+}
+
+#[test]
+fn a_billionth_of_a_byte_too_little_is_too_little() {
+    let policy: Policy = "ewma-continuous:rate=1B/s,time_constant=999999999ns"
+        .parse()
+        .unwrap();
+    assert_eq!(policy.build().available(Timestamp::ZERO), ByteSize::ZERO);
+    let policy: Policy = "ewma-continuous:rate=1B/s,time_constant=1s"
+        .parse()
+        .unwrap();
+    assert_eq!(policy.build().available(Timestamp::ZERO), ByteSize::new(1));
+}
+
 #[test]
 fn an_average_in_thirds_is_not_rounded_while_it_divides_evenly() {
     let policy: Policy = "ewma:rate=9B/s,interval=1s,alpha=1/3".parse().unwrap();

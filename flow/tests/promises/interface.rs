@@ -220,6 +220,17 @@ proptest! {
     }
 }
 
+#[test]
+fn a_log_remembers_how_late_it_was_when_nothing_passed() {
+    let policy: Policy = "sliding-window-log:limit=1B,window=1ns".parse().unwrap();
+    let mut limiter = policy.build();
+    let at = Timestamp::from_nanos;
+    limiter.commit(at(9), ByteSize::ZERO);
+    limiter.commit(at(8), ByteSize::new(1));
+    assert!(!limiter.conforms(at(9), ByteSize::new(1)));
+    assert_eq!(limiter.earliest(at(8), ByteSize::new(1)), Some(at(10)));
+}
+
 /// A bucket so slow and deep that it does not fill within representable time.
 fn beyond_time(policy: &Policy) -> bool {
     matches!(policy, Policy::TokenBucket { rate, burst, initial, .. }
