@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod command;
+mod cost;
 pub mod driver;
 pub mod interrupt;
 pub mod metrics;

@@ -42,6 +42,12 @@ impl Clock {
         Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// Whether the run has started: before, the clock reads zero as it does then.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        Instant::now() >= self.origin
+    }
+
     /// `at` as an instant of tokio's timers.
     #[must_use]
     pub fn instant(&self, at: Timestamp) -> Instant {
@@ -69,7 +75,9 @@ mod tests {
         assert_eq!(clock.now(), Timestamp::ZERO);
         tokio::time::advance(Duration::from_millis(19)).await;
         assert_eq!(clock.now(), Timestamp::ZERO);
+        assert!(!clock.has_started());
         tokio::time::advance(Duration::from_millis(3)).await;
+        assert!(clock.has_started());
         assert_eq!(clock.now(), Timestamp::from_nanos(2_000_000));
     }
 

@@ -84,6 +84,17 @@ impl Pacer {
         Ok(())
     }
 
+    /// Waits for the start of the run: what is due at zero is not due before it.
+    ///
+    /// # Errors
+    /// The system refuses to set the timer.
+    pub async fn until_start(&mut self) -> io::Result<()> {
+        while !self.clock.has_started() {
+            self.sleep(Timestamp::ZERO).await?;
+        }
+        Ok(())
+    }
+
     async fn sleep(&mut self, wake: Timestamp) -> io::Result<()> {
         match &mut self.timer {
             #[cfg(target_os = "linux")]

@@ -186,6 +186,7 @@ impl<'a, G: Generator + ?Sized, S: Sink> Sender<'a, G, S> {
     }
 
     async fn run<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) -> Result<SendEnd, SendError> {
+        self.pacer.until_start().await.map_err(SendError::Timer)?;
         match &self.plan.mode {
             SendMode::OpenLoop { backlog_limit } => self.open_loop(writer, *backlog_limit).await,
             SendMode::Blocking { window } => self.blocking(writer, window.as_deref()).await,

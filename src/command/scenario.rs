@@ -8,6 +8,7 @@ use miette::{Diagnostic, Report};
 
 use super::{Failure, Outcome, note, print};
 use crate::cli::ScenarioArgs;
+use crate::cost;
 use crate::driver::Stop;
 use crate::interrupt;
 use crate::progress::Progress;
@@ -111,12 +112,30 @@ fn one(args: &ScenarioArgs, job: &Job, stop: &Stop) -> Result<Outcome, Failure> 
     let options = Options {
         plots: !args.no_plots,
     };
-    let host = Host::here(started.elapsed());
+    if finished.results.summary.is_empty() {
+        note("interrupted before any run was completed: no report was written");
+        return Ok(Outcome::Interrupted);
+    }
+    let mut host = Host::here(started.elapsed());
+    host.decisions = cost::decisions(&scenario.algorithms);
     report::write(&job.folder, scenario, &finished.results, &host, options)
         .map_err(report_failure)?;
     show(args, job, &finished)?;
+    note(&costs(&host));
     note(&format!("report: {}", job.folder.display()));
     Ok(outcome(scenario, &finished))
+}
+
+/// What a decision costs here, in one line.
+fn costs(host: &Host) -> String {
+    let build = if cfg!(debug_assertions) {
+        "development build"
+    } else {
+        "release build"
+    };
+    let cost = |cost: &report::DecisionCost| format!("{} {:.1}", cost.algorithm, cost.ns);
+    let costs: Vec<String> = host.decisions.iter().map(cost).collect();
+    format!("ns per decision, {build}: {}", costs.join(", "))
 }
 
 fn show(args: &ScenarioArgs, job: &Job, finished: &Finished) -> Result<(), Failure> {
@@ -137,7 +156,10 @@ fn outcome(scenario: &Scenario, finished: &Finished) -> Outcome {
     if finished.interrupted {
         note("interrupted: the report holds the runs that were completed");
         Outcome::Interrupted
-    } else if claims::judge(scenario, &finished.results).iter().any(broken) {
+    } else if claims::judge(scenario, &finished.results)
+        .iter()
+        .any(broken)
+    {
         Outcome::ClaimBroken
     } else {
         Outcome::Done

@@ -378,3 +378,18 @@ async fn a_full_log_ends_the_run() {
         Err(SendError::Log(LogFull { capacity: 3 }))
     ));
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_before_the_start() {
+    for mode in [open_loop(), SendMode::Blocking { window: None }] {
+        let lead = Duration::from_millis(100);
+        let plan = SendPlan {
+            clock: Clock::starting_in(lead),
+            ..plan(mode)
+        };
+        let begun = tokio::time::Instant::now();
+        let (report, _) = run(&plan, every(Nanos::ZERO, 100, 1), &mut tokio::io::sink()).await;
+        assert_eq!(report.unwrap().sends, 1);
+        assert!(begun.elapsed() >= lead);
+    }
+}
