@@ -91,6 +91,22 @@ fn an_interrupted_replay_leaves_whole_events() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
+#[test]
+fn an_interrupted_scenario_leaves_a_whole_report() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("long.toml"), SCENARIO).unwrap();
+    let args = ["scenario", "long.toml", "--out", "reports/long"];
+    let mut child = weirgate(folder.path(), &args);
+    // The place of the report is tried out when signals are watched, before the first run.
+    await_files(folder.path(), 2);
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    for file in ["summary.csv", "summary.json", "run.toml", "index.html"] {
+        let file = folder.path().join("reports/long").join(file);
+        assert!(fs::metadata(&file).unwrap().len() > 0, "{}", file.display());
+    }
+}
+
 /// Writes packets until nobody reads them any more.
 fn feed(pipe: &Path) {
     use std::io::Write as _;

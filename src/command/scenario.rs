@@ -45,10 +45,10 @@ struct Job {
 
 pub(super) fn run(args: &ScenarioArgs) -> Result<Outcome, Failure> {
     let jobs = jobs(args)?;
+    let stop = interrupt::watch();
     for job in &jobs {
         report::check_target(&job.folder).map_err(report_failure)?;
     }
-    let stop = interrupt::watch();
     let mut outcome = Outcome::Done;
     for job in &jobs {
         match one(args, job, &stop)? {

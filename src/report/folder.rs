@@ -57,7 +57,7 @@ impl Draft {
             fs::create_dir_all(parent).map_err(|source| unwritable(parent, source))?;
         }
         remove(&place)?;
-        fs::create_dir(&place).map_err(|source| unwritable(&place, source))?;
+        fs::create_dir(&place).map_err(|source| unwritable(&target, source))?;
         Ok(Self {
             place,
             target,

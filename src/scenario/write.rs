@@ -39,6 +39,10 @@ impl Scenario {
     }
 
     fn write_head(&self, out: &mut String) -> fmt::Result {
+        writeln!(
+            out,
+            "# A resolved scenario: running it again gives the same model results.\n"
+        )?;
         pair(out, "name", &self.name)?;
         pair(out, "question", &self.question)?;
         pair(out, "duration", self.duration)?;
