@@ -163,7 +163,7 @@ impl EwmaContinuous {
     }
 
     /// The first instant after `refuses` and up to `fits` at which the sum is
-    /// at most `highest`.
+    /// at most `highest`: `fits` itself, unless rounding took a step too far.
     fn first_between(&self, mut refuses: u64, mut fits: u64, highest: u128) -> Timestamp {
         while fits - refuses > 1 {
             let middle = refuses + (fits - refuses) / 2;

@@ -49,10 +49,10 @@ impl SlidingWindowLog {
         }
     }
 
-    /// Entries at this instant or before have left the window at `now`.
+    /// Entries at this instant or before have left the window at `now`. For a
+    /// clock that runs backwards they have been forgotten already.
     fn horizon(&self, now: Timestamp) -> Option<u64> {
-        let now = now.max(self.last).as_nanos();
-        now.checked_sub(self.window.get())
+        now.as_nanos().checked_sub(self.window.get())
     }
 
     /// How many entries have left the window at `now`.
