@@ -39,7 +39,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
             .prop_map(|available| Event::Serve { available }),
         1 => (who, 0..5_000_u64).prop_map(|(who, bytes)| Event::GiveBack { who, bytes }),
     ];
-    proptest::collection::vec(event, 1..200)
+    proptest::collection::vec(event, 1..120)
 }
 
 /// A share beside the plainest account of what it must have done.
