@@ -5,6 +5,7 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+use proptest::prelude::*;
 use weirgate_flow::as_coded::{
     HomeworkPolling, HomeworkSleep, ShadowsocksClose, ShadowsocksDebt, Wirefisher,
 };
@@ -342,4 +343,70 @@ fn wirefisher_earns_less_when_its_product_wraps() {
     assert!(!limiter.conforms(wrapped, ByteSize::new(1)));
     let next = limiter.earliest(wrapped, ByteSize::new(1));
     assert_eq!(next, Some(wrapped + Nanos::new(1)));
+}
+
+/// What can happen to a limiter, at any time and in any order.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Admit(u64),
+    CommitUnasked(u64),
+    Refund(u64),
+    SetRate(u64),
+}
+
+fn acts() -> impl Strategy<Value = Vec<(u64, Act)>> {
+    let size = || prop_oneof![0..3_000_u64, 0..100_000_u64, any::<u64>()];
+    let act = prop_oneof![
+        6 => size().prop_map(Act::Admit),
+        1 => size().prop_map(Act::CommitUnasked),
+        1 => size().prop_map(Act::Refund),
+        1 => rates().prop_map(Act::SetRate),
+    ];
+    let at = prop_oneof![0..10 * SECOND, 0..1_000_000 * SECOND, any::<u64>()];
+    proptest::collection::vec((at, act), 1..40)
+}
+
+fn rates() -> impl Strategy<Value = u64> {
+    prop_oneof![1..20_u64, 1..100_000_u64, 1..=u64::MAX]
+}
+
+/// Faults are kept, but none may bring the program down, and what they answer
+/// fits together until the next change.
+fn survives<L: Limiter>(mut limiter: L, acts: &[(u64, Act)], probe: ByteSize) {
+    for &(at, act) in acts {
+        let now = Timestamp::from_nanos(at);
+        match act {
+            Act::Admit(size) => {
+                let conforms = limiter.conforms(now, ByteSize::new(size));
+                assert_eq!(limiter.admit(now, ByteSize::new(size)), conforms);
+            }
+            Act::CommitUnasked(size) => limiter.commit(now, ByteSize::new(size)),
+            Act::Refund(size) => limiter.refund(now, ByteSize::new(size)),
+            Act::SetRate(new) => limiter.set_rate(now, rate(new)),
+        }
+        let available = limiter.available(now);
+        assert!(available == ByteSize::ZERO || limiter.conforms(now, available));
+        if let Some(earliest) = limiter.earliest(now, probe) {
+            assert!(earliest >= now && limiter.conforms(earliest, probe));
+            assert_eq!(earliest == now, limiter.conforms(now, probe));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_input_brings_them_down(
+        first in rates(),
+        acts in acts(),
+        probe in 1..3_000_u64,
+        time_scale in any::<u64>(),
+    ) {
+        let (rate, probe) = (rate(first), ByteSize::new(probe));
+        survives(HomeworkPolling::new(rate), &acts, probe);
+        survives(HomeworkSleep::new(rate), &acts, probe);
+        survives(ShadowsocksClose::new(rate), &acts, probe);
+        survives(ShadowsocksDebt::new(rate), &acts, probe);
+        survives(Wirefisher::new(rate, Nanos::new(time_scale)), &acts, probe);
+        survives(Wirefisher::new(rate, Nanos::from_secs(1)), &acts, probe);
+    }
 }
