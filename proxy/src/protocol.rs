@@ -9,14 +9,18 @@
 //! |---|---|
 //! | [`opening`] | which of these a connection begins with |
 //! | [`socks5`], [`socks5_udp`] | RFC 1928 with RFC 1929, and its datagrams |
+//! | [`http`] | RFC 9112: CONNECT and absolute-form requests, their bodies and answers |
 //! | [`auth_target`] | seed 000's binary dialect |
 //! | [`line`](self::line) | seed 001's line of text |
 //! | [`proxy_v2`] | who connects, as told by a load balancer in front |
+//! | [`client`] | the other side of the dialects |
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 pub mod auth_target;
+pub mod client;
+pub mod http;
 pub mod line;
 pub mod opening;
 pub mod proxy_v2;
@@ -216,6 +220,9 @@ pub enum WireError {
     /// An impossible PROXY protocol header.
     #[error("PROXY protocol: {0}")]
     ProxyV2(#[from] proxy_v2::Malformed),
+    /// An impossible HTTP message.
+    #[error("HTTP: {0}")]
+    Http(#[from] http::Malformed),
 }
 
 #[cfg(test)]

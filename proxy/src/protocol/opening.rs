@@ -6,7 +6,7 @@
 //! | `05` | [`socks5`](super::socks5) |
 //! | `16` | a TLS handshake record; what is inside has an opening of its own |
 //! | `0D 0A 0D 0A 00 0D 0A 51 55 49 54 0A` | [`proxy_v2`](super::proxy_v2); what follows has one too |
-//! | a word of an HTTP method's letters, a space, not a port | an HTTP request |
+//! | a word of an HTTP method's letters, a space, not a port | [`http`](super::http) |
 //! | other text, also beyond ASCII | [`line`](super::line): `host port user password` |
 //! | anything else, `04` (SOCKS4 has no passwords) among it | refused |
 //!
