@@ -18,6 +18,7 @@ mod fairness;
 mod figures;
 mod jitter;
 mod level;
+mod load;
 mod loss;
 mod moments;
 mod schedule;

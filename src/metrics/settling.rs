@@ -16,8 +16,9 @@ const IN_A_ROW: u32 = 3;
 pub struct Step {
     /// When.
     pub at: Timestamp,
-    /// The rate to settle at; `None`: the reference rate in force from then on.
-    pub rate: Option<ByteRate>,
+    /// The load from then on, to settle at if it is below the limit; `None`:
+    /// more than the limit.
+    pub load: Option<ByteRate>,
 }
 
 /// How the output followed the last step.
@@ -114,9 +115,8 @@ impl Settling {
             && step.at.as_nanos() <= now
         {
             let at = step.at.as_nanos();
-            let rate = step
-                .rate
-                .map_or_else(|| schedule.rate_at(at), ByteRate::get);
+            let limit = schedule.rate_at(at);
+            let rate = step.load.map_or(limit, |load| load.get().min(limit));
             self.watched = Some(Watch::new(at, rate, packet));
             self.wait_for(self.next + 1);
         }
@@ -186,7 +186,7 @@ mod tests {
     fn step(at: u64) -> Step {
         Step {
             at: Timestamp::from_nanos(at),
-            rate: None,
+            load: None,
         }
     }
 
@@ -242,6 +242,16 @@ mod tests {
         let packets = (0..1000).map(|i| year + i * MS);
         let found = run(&[0], packets, year + 1000 * MS);
         assert_eq!(found, Settled::After(year));
+    }
+
+    #[test]
+    fn a_load_below_the_limit_is_settled_at() {
+        let schedule = Schedule::new(rate(10_000), &[]);
+        let mut at_load = step(0);
+        at_load.load = ByteRate::new(1_000);
+        let mut settling = Settling::new(vec![at_load]).unwrap();
+        (0..100).for_each(|i| settling.add(i * 10 * MS, 10, &schedule));
+        assert_eq!(settling.found(1000 * MS, &schedule), Settled::After(0));
     }
 
     #[test]

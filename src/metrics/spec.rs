@@ -2,8 +2,9 @@
 
 use flow::{ByteRate, Nanos, Policy, Timestamp};
 
+use super::load;
 use crate::scenario::{
-    Algorithm, DriverKind, RateChange, Reference, Scenario, SenderKind, UserLimit,
+    Algorithm, DriverKind, RateChange, Reference, Scenario, SenderKind, User, UserLimit,
 };
 
 pub use super::settling::Step;
@@ -73,26 +74,7 @@ impl RunSpec {
             DriverKind::Model => Nanos::ZERO,
             DriverKind::Proxy => real_train_gap(scenario.reference.rate),
         };
-        let user = |user: &crate::scenario::User| UserSpec {
-            name: user.name.clone(),
-            connections: user.connections,
-            reference: match user.limit {
-                UserLimit::Reference => Some(scenario.reference),
-                UserLimit::Own(reference) => Some(reference),
-                UserLimit::Unlimited => None,
-            },
-            policy: match user.limit {
-                UserLimit::Reference => Some(algorithm.policy),
-                UserLimit::Own(own) => Some(algorithm.policy.scaled_to(own.rate, own.burst)),
-                UserLimit::Unlimited => None,
-            },
-            rate_changes: match user.limit {
-                UserLimit::Reference => scenario.rate_changes.clone(),
-                UserLimit::Own(_) | UserLimit::Unlimited => Vec::new(),
-            },
-            load_steps: Vec::new(),
-            state_bytes: None,
-        };
+        let user = |user| UserSpec::new(scenario, algorithm, user);
         Self {
             duration: Some(scenario.duration),
             bin: scenario.bin,
@@ -104,6 +86,35 @@ impl RunSpec {
 }
 
 impl UserSpec {
+    fn new(scenario: &Scenario, algorithm: &Algorithm, user: &User) -> Self {
+        let (reference, policy, rate_changes) = match user.limit {
+            UserLimit::Reference => (
+                Some(scenario.reference),
+                Some(algorithm.policy),
+                scenario.rate_changes.clone(),
+            ),
+            UserLimit::Own(own) => {
+                let policy = algorithm.policy.scaled_to(own.rate, own.burst);
+                (Some(own), Some(policy), Vec::new())
+            }
+            UserLimit::Unlimited => (None, None, Vec::new()),
+        };
+        Self {
+            name: user.name.clone(),
+            connections: user.connections,
+            load_steps: load::steps(
+                &user.pattern,
+                user.connections,
+                user.start,
+                Timestamp::ZERO + scenario.duration,
+            ),
+            state_bytes: policy.map(|policy| policy.state_bytes()),
+            reference,
+            policy,
+            rate_changes,
+        }
+    }
+
     /// Changes of rate as instants and rates.
     pub(crate) fn changes(&self) -> Vec<(Timestamp, ByteRate)> {
         let pair = |change: &RateChange| (change.at, change.rate);
@@ -114,7 +125,7 @@ impl UserSpec {
     pub(crate) fn steps(&self) -> Vec<Step> {
         let rate = |change: &RateChange| Step {
             at: change.at,
-            rate: None,
+            load: None,
         };
         let mut steps: Vec<Step> = self.rate_changes.iter().map(rate).collect();
         steps.extend(&self.load_steps);
