@@ -52,7 +52,7 @@ pub(super) fn together(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
 /// What [`together`] looks at.
 pub(super) struct Parts<'a> {
     pub(super) drivers: &'a [DriverKind],
-    pub(super) duration: Nanos,
+    pub(super) duration: &'a Spanned<Nanos>,
     pub(super) sender: SenderKind,
     pub(super) traces: &'a Traces,
     pub(super) users: &'a [Spanned<User>],
@@ -163,14 +163,17 @@ fn connections(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
                 .help(format!("at most {most} with these drivers")),
         );
     }
-    if real && scenario.duration > limits::REAL_DURATION {
+    if real && *scenario.duration.get_ref() > limits::REAL_DURATION {
         problems.push(
-            Problem::new(0..0, "the run is too long for real time")
-                .label("`duration`")
-                .help(format!(
-                    "at most {} with the proxy driver",
-                    limits::REAL_DURATION
-                )),
+            Problem::new(
+                scenario.duration.span(),
+                "the run is too long for real time",
+            )
+            .label("too long")
+            .help(format!(
+                "at most {} with the proxy driver",
+                limits::REAL_DURATION
+            )),
         );
     }
 }

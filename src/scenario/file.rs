@@ -105,7 +105,7 @@ struct Reader<'p> {
 struct Head {
     name: String,
     question: String,
-    duration: Nanos,
+    duration: Spanned<Nanos>,
     seed: u64,
     drivers: Vec<DriverKind>,
     mode: Spanned<Mode>,
@@ -126,7 +126,7 @@ impl Reader<'_> {
         let users = users::read(&mut top, self.origin.folder, &mut traces, self.problems);
         let mode = head.as_ref().map(|head| head.mode.clone());
         let algorithms = algorithms::read(&mut top, reference, mode, self.problems);
-        let duration = head.as_ref().map(|head| head.duration);
+        let duration = head.as_ref().map(|head| *head.duration.get_ref());
         let changes = changes::read(&mut top, duration, self.problems);
         let known = claims::Known {
             algorithms: algorithms.as_deref(),
@@ -138,7 +138,7 @@ impl Reader<'_> {
         let (head, users, algorithms, changes) = (head?, users?, algorithms?, changes?);
         let parts = check::Parts {
             drivers: &head.drivers,
-            duration: head.duration,
+            duration: &head.duration,
             sender: head.sender,
             users: &users,
             traces: &traces,
@@ -149,7 +149,7 @@ impl Reader<'_> {
         Some(Scenario {
             name: head.name,
             question: head.question,
-            duration: head.duration,
+            duration: head.duration.into_inner(),
             seed: head.seed,
             drivers: head.drivers,
             mode: head.mode.into_inner(),
@@ -199,7 +199,7 @@ impl Reader<'_> {
         };
         let buffer = self.buffer(top);
         let queue = self.queue(top);
-        let bin = self.bin(top, duration);
+        let bin = self.bin(top, duration.as_ref().map(|duration| *duration.get_ref()));
         Some(Head {
             name: name?,
             question: question?,
@@ -216,20 +216,30 @@ impl Reader<'_> {
     }
 
     fn name(&mut self, top: &mut Section<'_>) -> Option<String> {
-        let (name, at) = match top.get("name") {
-            Some(entry) => (entry.string(self.problems)?, entry.at()),
-            None => (self.origin.stem, 0..0),
+        let (name, at, what) = match top.get("name") {
+            Some(entry) => (
+                entry.string(self.problems)?,
+                entry.at(),
+                "the scenario's name",
+            ),
+            None => (
+                self.origin.stem,
+                0..0,
+                "the scenario's name: write another as `name`",
+            ),
         };
-        check::is_name(name, at, "the scenario's name", self.problems).then(|| name.to_owned())
+        check::is_name(name, at, what, self.problems).then(|| name.to_owned())
     }
 
-    fn duration(&mut self, top: &mut Section<'_>) -> Option<Nanos> {
+    fn duration(&mut self, top: &mut Section<'_>) -> Option<Spanned<Nanos>> {
         let entry = top.require("duration", "\"25 s\"");
         let written = entry.and_then(|entry| {
             let duration = entry.quantity("25 s", self.problems)?;
             self.in_range("duration", duration, entry.at(), limits::DURATION)
         });
-        self.overrides.duration.or(written)
+        let duration = self.overrides.duration.or(written)?;
+        let at = entry.map_or(0..0, |entry| entry.at());
+        Some(Spanned::new(at, duration))
     }
 
     fn drivers(&mut self, top: &mut Section<'_>) -> Option<Vec<DriverKind>> {

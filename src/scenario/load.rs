@@ -86,3 +86,48 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(bytes: &[u8]) -> LoadError {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scenario.toml");
+        std::fs::write(&path, bytes).unwrap();
+        Scenario::load(&path, &Overrides::default()).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused() {
+        assert!(matches!(refusal(b"\xff"), LoadError::Encoding { .. }));
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_before_it_is_read() {
+        let large = vec![b'#'; 1 + (1 << 20)];
+        assert!(matches!(refusal(&large), LoadError::TooLarge { .. }));
+        assert!(matches!(refusal(&large[1..]), LoadError::Mistakes(_)));
+    }
+
+    #[test]
+    fn a_folder_is_no_scenario() {
+        let error = Scenario::load(Path::new("/"), &Overrides::default()).unwrap_err();
+        assert!(matches!(error, LoadError::Read { .. }));
+    }
+
+    #[test]
+    fn the_file_names_the_scenario_unless_it_does_so_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "duration = \"1 s\"\nalgorithms = [\"none\"]\n\
+                    reference = { rate = \"1 kB/s\", burst = \"1 kB\" }\n\
+                    traffic = { pattern = \"bursty\" }\n";
+        let path = folder.path().join("my first.toml");
+        std::fs::write(&path, text).unwrap();
+        let mistakes = Scenario::load(&path, &Overrides::default()).unwrap_err();
+        assert!(mistakes.to_string().contains("write another as `name`"));
+        std::fs::write(&path, format!("name = \"first\"\n{text}")).unwrap();
+        let scenario = Scenario::load(&path, &Overrides::default()).unwrap();
+        assert_eq!(scenario.name, "first");
+    }
+}

@@ -80,6 +80,9 @@ impl Diagnostic for Problem {
     }
 }
 
+/// No more mistakes than these are shown at once.
+const SHOWN: usize = 50;
+
 /// All mistakes found in one file, in the order of the file; never empty.
 #[derive(Clone, Debug)]
 pub struct FileProblems {
@@ -115,12 +118,14 @@ impl fmt::Display for FileProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.single() {
             Some(problem) => problem.fmt(f),
-            None => write!(
-                f,
-                "{} problems in {}",
-                self.problems.len(),
-                self.source.name()
-            ),
+            None => {
+                let (count, name) = (self.problems.len(), self.source.name());
+                write!(f, "{count} problems in {name}")?;
+                if count > SHOWN {
+                    write!(f, "; the first {SHOWN} are")?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -147,6 +152,7 @@ impl Diagnostic for FileProblems {
         Some(Box::new(
             self.problems
                 .iter()
+                .take(SHOWN)
                 .map(|problem| problem as &dyn Diagnostic),
         ))
     }
