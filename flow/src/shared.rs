@@ -89,8 +89,8 @@ impl SharedTokenBucket {
     #[inline]
     pub fn try_take(&self, now: Timestamp, size: ByteSize) -> bool {
         let taken = self.decide(now, |schedule, earned| {
-            let after = schedule.max(earned) + self.terms.price(size)?;
-            (after - earned <= get(&self.terms.depth)).then_some((after, ()))
+            let after = schedule.max(earned).wrapping_add(self.terms.price(size)?);
+            (after.wrapping_sub(earned) <= get(&self.terms.depth)).then_some((after, ()))
         });
         taken.is_some()
     }
@@ -100,16 +100,18 @@ impl SharedTokenBucket {
     pub fn take_up_to(&self, now: Timestamp, most: ByteSize) -> ByteSize {
         let taken = self.decide(now, |schedule, earned| {
             let before = schedule.max(earned);
-            let credit = (earned + get(&self.terms.depth)).saturating_sub(before);
+            let credit = earned
+                .wrapping_add(get(&self.terms.depth))
+                .saturating_sub(before);
             let (price, bytes) = match self.terms.price(most) {
                 Some(price) if price <= credit => (price, most.get()),
                 _ => {
                     let cost = get(&self.terms.cost);
                     let bytes = credit / cost;
-                    (bytes * cost, bytes)
+                    (bytes.wrapping_mul(cost), bytes)
                 }
             };
-            (bytes > 0).then_some((before + price, ByteSize::new(bytes)))
+            (bytes > 0).then_some((before.wrapping_add(price), ByteSize::new(bytes)))
         });
         taken.unwrap_or_default()
     }
@@ -187,13 +189,15 @@ impl SharedTokenBucket {
         let mut state = self.state.load(Ordering::Acquire);
         loop {
             let elapsed = now.as_nanos().saturating_sub(get(&self.terms.anchor));
-            if elapsed > get(&self.terms.span) || state & CHANGING != 0 {
+            if elapsed > get(&self.terms.span) {
                 state = self.settled_around(now);
                 continue;
             }
-            // At most SPAN if the terms belong together, which shows below.
+            // If the terms belong together, no sum here or in a decision wraps.
+            // If not, it shows below, whatever came of it.
             let earned = elapsed.wrapping_mul(get(&self.terms.earning)) & SCHEDULE;
-            match decision(state & SCHEDULE, earned) {
+            // While the terms change the schedule is beyond all decisions.
+            match decision(state & !TERM, earned) {
                 Some((schedule, answer)) => match self.replace(state, schedule) {
                     Ok(()) => return Some(answer),
                     Err(changed) => state = changed,
@@ -223,7 +227,7 @@ impl SharedTokenBucket {
     fn still_holds(&self, state: u64) -> bool {
         fence(Ordering::Acquire);
         let now = self.state.load(Ordering::Relaxed);
-        (now ^ state) & (TERM | CHANGING) == 0
+        (now ^ state) & TERM | (now | state) & CHANGING == 0
     }
 
     /// The state, waiting while the terms change.
