@@ -152,7 +152,8 @@ impl Share {
         let index = self.take_slot();
         let slot = &mut self.slots[index as usize];
         slot.weight = weight.get();
-        slot.round = 0;
+        // Something left of an earlier turn: whoever is new has been quiet.
+        (slot.round, slot.left) = (0, 1);
         slot.place = Place::Idle;
         Member {
             slot: index,
@@ -266,7 +267,18 @@ impl Share {
         self.waiting += usize::from(bytes > 0);
         slot.wanted = bytes;
         if bytes == 0 {
+            self.forgo(index);
             self.remove(index);
+        }
+    }
+
+    /// Takes back the turn of a member that leaves the line before it came:
+    /// otherwise it would seem to have something left when it asks again.
+    fn forgo(&mut self, index: u32) {
+        let whole = self.whole_turn(index);
+        let slot = &mut self.slots[index as usize];
+        if slot.place == Place::Round && slot.left == whole {
+            (slot.round, slot.left) = (slot.round.saturating_sub(1), 0);
         }
     }
 
@@ -274,14 +286,16 @@ impl Share {
     fn line_up(&mut self, index: u32) {
         let whole = self.whole_turn(index);
         let slot = &mut self.slots[index as usize];
-        if slot.round < self.present {
-            (slot.round, slot.left) = (self.present, whole);
+        let ahead = slot.left > 0 || slot.round + 1 < self.present;
+        if slot.left == 0 || slot.round < self.present {
+            // Who used up a turn may come back when the next round has begun
+            // already: it is no quieter than those that wait for theirs.
+            (slot.round, slot.left) = ((slot.round + 1).max(self.present), whole);
         }
-        if slot.round == self.present && slot.left > 0 {
+        if ahead && slot.round == self.present {
             slot.place = Place::Fresh;
             self.fresh.push_back(&mut self.slots, index);
         } else {
-            (slot.round, slot.left) = (self.present + 1, whole);
             slot.place = Place::Round;
             self.round.push_back(&mut self.slots, index);
         }

@@ -313,6 +313,30 @@ fn a_quiet_member_goes_before_the_busy_ones() {
     assert!((30 * 1_500..=31 * 1_500).contains(&before), "{before}");
 }
 
+/// As a relay asks: for more than its turn, and anew after each grant.
+#[test]
+fn who_used_up_a_turn_is_not_quiet_when_it_asks_anew() {
+    let mut share = Share::new(bytes(1_500));
+    let busy: Vec<_> = (0..5).map(|_| share.join(ONE)).collect();
+    let quiet = share.join(ONE);
+    busy.iter()
+        .for_each(|&member| share.want(member, bytes(10_000)));
+    for turns in 0..20 {
+        // Two at once, so that a round ends between a grant and the next request.
+        let served: Vec<_> = (0..2).map(|_| share.serve(bytes(1_500)).unwrap()).collect();
+        for (member, granted) in served {
+            assert_eq!(granted, bytes(1_500));
+            share.want(member, ByteSize::ZERO);
+            share.want(member, bytes(10_000));
+        }
+        // In the first round all of them are new.
+        if turns >= 3 {
+            share.want(quiet, bytes(1));
+            assert_eq!(share.serve(bytes(1_500)), Some((quiet, bytes(1))));
+        }
+    }
+}
+
 #[test]
 fn one_alone_is_not_held_to_its_turn() {
     let mut share = Share::new(bytes(1_500));
