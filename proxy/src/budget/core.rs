@@ -77,6 +77,7 @@ impl Core {
     /// Removes a member; what it was granted and has not heard of goes back.
     pub(super) fn leave(&mut self, now: Timestamp, member: Member) {
         let unheard = std::mem::take(self.seat(member)).granted;
+        self.withdraw(member);
         self.share.leave(member);
         self.refund(now, ByteSize::new(unheard));
         self.dispatch(now);
@@ -94,7 +95,7 @@ impl Core {
         }
         let seat = std::mem::take(self.seat(member));
         if seat.granted > 0 {
-            self.share.want(member, ByteSize::ZERO);
+            self.withdraw(member);
             Answer::Granted(ByteSize::new(seat.granted))
         } else if seat.never {
             Answer::Refused(Refusal::Never)
@@ -203,6 +204,14 @@ impl Core {
 
     /// Another algorithm, with no more credit than the old one had. One that
     /// passes any size when it is idle holds no credit to speak of.
+    /// What `member` still wanted it will ask for again.
+    fn withdraw(&mut self, member: Member) {
+        self.share.want(member, ByteSize::ZERO);
+        if self.share.waiting() == 0 {
+            self.due = None;
+        }
+    }
+
     fn replace(&mut self, now: Timestamp, policy: Policy) {
         let mut limiter = policy.build();
         if policy.largest() < ByteSize::MAX {
@@ -247,78 +256,4 @@ fn earliest_late(now: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    fn at(nanos: u64) -> Timestamp {
-        Timestamp::from_nanos(nanos)
-    }
-
-    fn bytes(size: u64) -> ByteSize {
-        ByteSize::new(size)
-    }
-
-    fn core(policy: &str) -> Core {
-        Core::new(policy.parse().unwrap())
-    }
-
-    /// Members that always want `wanted` bytes, until `end`. Every alarm is
-    /// late by what `late` says of its number. Who got how much, when.
-    fn saturate(
-        core: &mut Core,
-        members: &[Member],
-        wanted: u64,
-        end: u64,
-        mut late: impl FnMut(u64) -> u64,
-    ) -> Vec<(Timestamp, Member, u64)> {
-        let mut grants = Vec::new();
-        let mut now = at(0);
-        let mut alarms = 0;
-        let mut asking = members.to_vec();
-        while now <= at(end) {
-            core.disarm();
-            core.dispatch(now);
-            let told = members
-                .iter()
-                .filter(|member| core.seats[member.index()].granted > 0);
-            asking.extend(told);
-            for member in asking.drain(..) {
-                while let Answer::Granted(size) = core.ask(now, member, bytes(wanted)) {
-                    grants.push((now, member, size.get()));
-                }
-            }
-            let alarm = core.alarm_to_set().unwrap();
-            assert!(alarm > now);
-            now = at(alarm.as_nanos() + late(alarms));
-            alarms += 1;
-        }
-        grants
-    }
-
-    fn total(grants: &[(Timestamp, Member, u64)]) -> u64 {
-        grants.iter().map(|(_, _, size)| size).sum()
-    }
-
-    #[test]
-    fn a_thousand_get_it_all_in_order() {
-        let mut core = core("token-bucket:rate=100kB/s,burst=1500B");
-        let members: Vec<_> = (0..1_000).map(|_| core.join(NonZeroU32::MIN)).collect();
-        let grants = saturate(&mut core, &members, 16_384, 60 * SECOND, |n| {
-            n * 7_919 % 1_000_000
-        });
-        let (moved, all) = (total(&grants), 1_500 + 60 * 100_000);
-        assert!(
-            moved <= all && all - moved < all / 1_000,
-            "{moved} of {all}"
-        );
-        // First come, first served: nobody comes again before everybody else has been.
-        let order: Vec<_> = grants.iter().map(|(_, member, _)| member.index()).collect();
-        let mut rounds = order[2..].windows(1_000);
-        assert!(rounds.all(|round| round.iter().collect::<BTreeSet<_>>().len() == 1_000));
-        assert!(order[2..1_000].is_sorted());
-    }
-}
+mod tests;
