@@ -2,8 +2,8 @@
 
 use ttf_parser::{Face, GlyphId};
 
-static REGULAR: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans.ttf");
-static BOLD: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans-Bold.ttf");
+pub(super) static REGULAR: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans.ttf");
+pub(super) static BOLD: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans-Bold.ttf");
 
 /// A face of the font; `None` only if the shipped file were damaged.
 pub(super) fn face(bold: bool) -> Option<&'static Face<'static>> {
