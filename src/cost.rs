@@ -18,7 +18,7 @@ const SAMPLES: usize = 5;
 
 /// Times the decisions of each algorithm: 700-byte packets at twice its rate.
 #[must_use]
-pub fn decisions(algorithms: &[Algorithm]) -> Vec<DecisionCost> {
+pub(crate) fn decisions(algorithms: &[Algorithm]) -> Vec<DecisionCost> {
     let cost = |algorithm: &Algorithm| {
         let rate = algorithm.policy.rate().map_or(1_000_000, |rate| rate.get());
         DecisionCost {

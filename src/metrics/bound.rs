@@ -32,6 +32,8 @@ struct Affine {
     /// `None`: the reference has the same rate, and its level serves both.
     level: Option<Level>,
     burst: u64,
+    /// What the rate yields in the slack of the clock, in billionths of a byte.
+    allowed: u128,
     /// Whether a packet larger than `burst` may stand for it.
     or_packet: bool,
 }
@@ -49,15 +51,20 @@ struct Window {
 
 impl Promise {
     /// What `policy` promises if its rate changes as `changes` say; `None` if it
-    /// promises nothing.
-    pub(crate) fn new(policy: Policy, changes: &[(Timestamp, ByteRate)]) -> Option<Self> {
+    /// promises nothing. Instants that may be wrong by `slack` narrow windows and
+    /// deepen bursts by what the rate yields in it.
+    pub(crate) fn new(
+        policy: Policy,
+        changes: &[(Timestamp, ByteRate)],
+        slack: Nanos,
+    ) -> Option<Self> {
         let later = |&(at, rate): &(Timestamp, ByteRate)| (at, policy.with_rate(rate).bound());
         let later: Vec<_> = changes.iter().map(later).collect();
         let checks = match policy.bound() {
             Bound::None => return None,
-            Bound::Affine { rate, burst } => vec![affine((rate, burst), &later, first, false)],
+            Bound::Affine { rate, burst } => vec![affine((rate, burst), &later, first, slack)],
             Bound::AffineOrPacket { rate, burst } => {
-                vec![affine((rate, burst), &later, first, true)]
+                vec![or_packet(affine((rate, burst), &later, first, slack))]
             }
             Bound::Dual {
                 rate,
@@ -65,11 +72,15 @@ impl Promise {
                 peak_rate,
                 mtu,
             } => vec![
-                affine((rate, burst), &later, first, false),
-                affine((peak_rate, mtu), &later, second, false),
+                affine((rate, burst), &later, first, slack),
+                affine((peak_rate, mtu), &later, second, slack),
             ],
-            Bound::Aligned { limit, window } => vec![windowed(limit, &later, window, 2)],
-            Bound::Sliding { limit, window } => vec![windowed(limit, &later, window, 1)],
+            Bound::Aligned { limit, window } => {
+                vec![windowed(limit, &later, narrower(window, slack), 2)]
+            }
+            Bound::Sliding { limit, window } => {
+                vec![windowed(limit, &later, narrower(window, slack), 1)]
+            }
         };
         Some(Self {
             checks,
@@ -142,7 +153,7 @@ impl Affine {
             Some(level) => level.peak().map_or(0, |(peak, _)| peak),
             None => shared,
         };
-        peak.saturating_sub(nanobytes(burst))
+        peak.saturating_sub(nanobytes(burst) + self.allowed)
     }
 }
 
@@ -179,7 +190,7 @@ fn affine(
     (rate, burst): Pair,
     later: &[(Timestamp, Bound)],
     part: fn(&Bound) -> Option<Pair>,
-    or_packet: bool,
+    slack: Nanos,
 ) -> Check {
     let later: Vec<_> = later
         .iter()
@@ -190,12 +201,29 @@ fn affine(
         .iter()
         .fold(burst, |most, &(_, (_, burst))| most.max(burst));
     let schedule = Schedule::new(rate, &changes);
+    let fastest = changes.iter().fold(rate, |most, &(_, rate)| most.max(rate));
     Check::Affine(Affine {
         level: Some(Level::new(schedule.clone())),
         schedule,
         burst: burst.get(),
-        or_packet,
+        allowed: u128::from(fastest.get()) * u128::from(slack.get()),
+        or_packet: false,
     })
+}
+
+/// The same bound, where a packet larger than the burst may stand for it.
+fn or_packet(check: Check) -> Check {
+    match check {
+        Check::Affine(affine) => Check::Affine(Affine {
+            or_packet: true,
+            ..affine
+        }),
+        Check::Window(window) => Check::Window(window),
+    }
+}
+
+fn narrower(window: Nanos, slack: Nanos) -> Nanos {
+    Nanos::new(window.get().saturating_sub(slack.get()))
 }
 
 fn first(bound: &Bound) -> Option<Pair> {
@@ -241,7 +269,7 @@ mod tests {
     fn excess(policy: &str, changes: &[(u64, u64)], packets: &[(u64, u64)]) -> Option<u128> {
         let change = |&(at, rate)| (Timestamp::from_nanos(at), ByteRate::new(rate).unwrap());
         let changes: Vec<_> = changes.iter().map(change).collect();
-        let mut promise = Promise::new(policy.parse().unwrap(), &changes)?;
+        let mut promise = Promise::new(policy.parse().unwrap(), &changes, Nanos::ZERO)?;
         packets
             .iter()
             .for_each(|&(at, bytes)| promise.add(at, bytes));
@@ -274,10 +302,28 @@ mod tests {
     fn a_level_of_the_same_rate_serves_both() {
         let rate = ByteRate::new(1000).unwrap();
         let policy = "token-bucket:rate=1000B/s,burst=1000B";
-        let mut promise = Promise::new(policy.parse().unwrap(), &[]).unwrap();
+        let mut promise = Promise::new(policy.parse().unwrap(), &[], Nanos::ZERO).unwrap();
         promise.share(&Schedule::new(rate, &[]));
         promise.add(0, 5000);
         assert_eq!(promise.excess(nanobytes(1003)), nanobytes(3));
+    }
+
+    #[test]
+    fn a_clock_that_may_be_wrong_gets_the_benefit_of_the_doubt() {
+        let slack = Nanos::from_millis(2);
+        let excess = |policy: &str, packets: &[(u64, u64)]| {
+            let mut promise = Promise::new(policy.parse().unwrap(), &[], slack).unwrap();
+            packets
+                .iter()
+                .for_each(|&(at, bytes)| promise.add(at, bytes));
+            promise.excess(0)
+        };
+        let bucket = "token-bucket:rate=1000B/s,burst=1000B";
+        assert_eq!(excess(bucket, &[(0, 1002)]), 0);
+        assert_eq!(excess(bucket, &[(0, 1003)]), nanobytes(1));
+        let log = "sliding-window-log:limit=1000B,window=1s";
+        assert_eq!(excess(log, &[(0, 1000), (998 * MS, 1000)]), 0);
+        assert_eq!(excess(log, &[(0, 1000), (997 * MS, 1000)]), nanobytes(1000));
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub struct UserSpec {
     pub policy: Option<Policy>,
     /// Changes of the rate of both, in order of time.
     pub rate_changes: Vec<RateChange>,
+    /// By how much the instants of its deliveries may be wrong: what a real
+    /// driver allows for before it says that a bound was broken.
+    pub timing_slack: Nanos,
     /// Steps of its load, in order of time.
     pub load_steps: Vec<Step>,
     /// Bytes of limiter state that it costs.
@@ -102,6 +105,7 @@ impl UserSpec {
         Self {
             name: user.name.clone(),
             connections: user.connections,
+            timing_slack: Nanos::ZERO,
             load_steps: load::steps(
                 &user.pattern,
                 user.connections,

@@ -63,7 +63,7 @@ impl UserMetrics {
         let schedule = limit.as_ref().map(|limit| &limit.schedule);
         let mut promise = spec
             .policy
-            .and_then(|policy| Promise::new(policy, &spec.changes()));
+            .and_then(|policy| Promise::new(policy, &spec.changes(), spec.timing_slack));
         if let (Some(promise), Some(schedule)) = (&mut promise, schedule) {
             promise.share(schedule);
         }
@@ -130,6 +130,7 @@ impl UserMetrics {
         self.jitter.add(connection, transit);
         if let Some(limit) = &mut self.limit {
             limit.conservation.add(arrival, departure, size);
+            limit.windows.packet(size);
         }
     }
 

@@ -48,12 +48,17 @@ impl Windows {
         }
     }
 
+    /// A packet of `size` bytes has left whole; a stream's pieces are none.
+    #[inline]
+    pub(crate) fn packet(&mut self, size: u64) {
+        if size > self.largest {
+            self.largest = size;
+        }
+    }
+
     /// `bytes` left at `at`.
     #[inline]
     pub(crate) fn add(&mut self, at: u64, bytes: u64) {
-        if bytes > self.largest {
-            self.largest = bytes;
-        }
         if self.stepped.is_some() {
             self.add_stepped(at, bytes);
         } else {
@@ -145,9 +150,10 @@ mod tests {
 
     fn worst(schedule: &Schedule, departures: &[(u64, u64)]) -> Option<[Worst; 4]> {
         let mut windows = Windows::new(schedule.clone());
-        departures
-            .iter()
-            .for_each(|&(at, bytes)| windows.add(at, bytes));
+        departures.iter().for_each(|&(at, bytes)| {
+            windows.packet(bytes);
+            windows.add(at, bytes);
+        });
         windows.worst()
     }
 

@@ -72,6 +72,7 @@ impl Stroke {
     }
 
     /// The same line, fainter.
+    #[cfg(test)]
     pub(super) const fn faint(self, opacity: f32) -> Self {
         Self { opacity, ..self }
     }
