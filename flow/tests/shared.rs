@@ -142,34 +142,45 @@ fn on_four_threads(work: impl Fn() -> u64 + Sync) -> u64 {
     })
 }
 
-#[test]
-fn threads_take_every_byte_and_not_one_more() {
-    const STEP: u64 = 1_777;
-    const END: u64 = 400_000 * STEP;
+/// Four threads take all they can of 700,000,003 B/s for 400,000 steps of
+/// `step` nanoseconds, and must have taken what there was, to the byte.
+fn threads_take_everything(step: u64) {
+    const RATE: u64 = 700_000_003;
+    let (end, earned_a_step) = (400_000 * step, RATE * step / 1_000_000_000);
     // Deep enough for what is earned while all threads are held up at once.
-    let (bytes_per_second, burst) = (700_000_003, 50_000);
-    let bucket = SharedTokenBucket::new(rate(bytes_per_second), bytes(burst)).expect("below 1 GiB");
+    let burst = 40 * earned_a_step;
+    let bucket = SharedTokenBucket::new(rate(RATE), bytes(burst)).expect("below 1 GiB");
     let clock = AtomicU64::new(0);
     let taken = on_four_threads(|| {
         let mut taken = 0;
         loop {
-            let now = clock.fetch_add(STEP, Ordering::Relaxed);
-            if now >= END {
+            let now = clock.fetch_add(step, Ordering::Relaxed);
+            if now >= end {
                 return taken;
             }
             let now = Timestamp::from_nanos(now);
-            // Packets of one and a half steps, and what is left of the crumbs.
-            taken += u64::from(bucket.try_take(now, bytes(1_866))) * 1_866;
-            let part = bucket.take_up_to(now, bytes(500)).get();
+            // Packets of one and a half steps, and some of the crumbs left.
+            let packet = earned_a_step * 3 / 2;
+            taken += u64::from(bucket.try_take(now, bytes(packet))) * packet;
+            let part = bucket.take_up_to(now, bytes(earned_a_step / 2)).get();
             bucket.give_back(bytes(part / 3));
             taken += part - part / 3;
         }
     });
-    let rest = bucket
-        .take_up_to(Timestamp::from_nanos(END), ByteSize::MAX)
-        .get();
-    let earned = u128::from(bytes_per_second) * u128::from(END) / 1_000_000_000;
-    assert_eq!(u128::from(taken + rest), earned + u128::from(burst));
+    let rest = bucket.take_up_to(Timestamp::from_nanos(end), ByteSize::MAX);
+    let earned = u128::from(RATE) * u128::from(end) / 1_000_000_000;
+    assert_eq!(u128::from(taken + rest.get()), earned + u128::from(burst));
+}
+
+#[test]
+fn threads_take_every_byte_and_not_one_more() {
+    threads_take_everything(1_777);
+}
+
+#[test]
+fn threads_lose_nothing_when_the_anchor_moves() {
+    // 2^60 billionths of a byte are 1.6 s of this rate: some 9,000 spans.
+    threads_take_everything(37_777_777);
 }
 
 #[test]
