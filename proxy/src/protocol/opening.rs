@@ -139,10 +139,12 @@ fn text(bytes: &[u8], accepted: Openings) -> Option<Opening> {
         .take(LONGEST_METHOD + 1)
         .take_while(|&&byte| is_token(byte))
         .count();
+    if letters > LONGEST_METHOD {
+        return Some(Opening::Line);
+    }
     let rest = match bytes.get(letters) {
         Some(b' ') => bytes.get(letters + 1..).unwrap_or_default(),
         Some(_) => return Some(Opening::Line),
-        None if letters > LONGEST_METHOD => return Some(Opening::Line),
         None => return None,
     };
     let digits = rest
