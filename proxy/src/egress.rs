@@ -11,11 +11,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::protocol::{Host, Target};
 use crate::users::Authenticated;
+
+mod dial;
 
 /// The most addresses of one name that are looked at.
 const MAX_ADDRESSES: usize = 64;
@@ -155,19 +157,12 @@ impl Egress {
         Ok(addresses)
     }
 
-    /// Tries judged addresses in the resolver's order.
+    /// Dials judged addresses.
     async fn dial(&self, addresses: &[SocketAddr]) -> Result<TcpStream, EgressError> {
-        let mut outcome = Err(EgressError::Connect {
-            address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
-            source: io::ErrorKind::NotFound.into(),
-        });
-        for &address in addresses {
-            outcome = match dial(address).await {
-                Ok(stream) => return self.not_myself(stream, address),
-                Err(source) => Err(EgressError::Connect { address, source }),
-            };
+        match dial::any(addresses).await {
+            Ok((stream, address)) => self.not_myself(stream, address),
+            Err((address, source)) => Err(EgressError::Connect { address, source }),
         }
-        outcome
     }
 
     /// A listener on the unspecified address answers on every address of this
@@ -255,17 +250,6 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0xff00..=0xffff, ..] => "multicast",
         _ => return None,
     })
-}
-
-async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    socket.set_nodelay(true)?;
-    socket.set_keepalive(true)?;
-    socket.connect(address).await
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub mod users;
 mod budget;
 mod relay;
 mod session;
+mod socket;
 
 pub use config::{Caps, Config, Timeouts};
 pub use server::{BindError, RunError, Server};

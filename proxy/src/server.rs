@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Caps, Config, Timeouts};
 use crate::egress::Egress;
-use crate::session;
 use crate::users::{StoreError, UserError, Users};
+use crate::{session, socket};
 
 mod accept;
 mod handshakes;
@@ -197,7 +197,7 @@ impl Door {
             tracing::warn!(%source, "refused: too many connections");
             return;
         };
-        if let Err(error) = prepare(&client) {
+        if let Err(error) = socket::prepare(&client) {
             tracing::debug!(%source, %error, "a client left at once");
             return;
         }
@@ -225,15 +225,20 @@ impl Drop for Witness {
 async fn keep_books(shared: Arc<Shared>, interval: Duration) {
     let mut flush = ticks(interval);
     let mut refresh = ticks(REFRESH);
+    let mut works = true;
     loop {
-        tokio::select! {
-            _ = flush.tick() => if let Err(error) = shared.users.flush().await {
-                tracing::error!(%error, "usage is kept until it can be written");
-            },
-            _ = refresh.tick() => if let Err(error) = shared.users.refresh().await {
-                tracing::error!(%error, "users are served as last read");
-            },
+        let outcome = tokio::select! {
+            _ = flush.tick() => shared.users.flush().await.map_err(UserError::from),
+            _ = refresh.tick() => shared.users.refresh().await,
+        };
+        match &outcome {
+            Err(error) if works => {
+                tracing::error!(%error, "the database fails: users are served as last read, usage is kept until it can be written")
+            }
+            Ok(()) if !works => tracing::info!("the database works again"),
+            _ => {}
         }
+        works = outcome.is_ok();
     }
 }
 
@@ -252,11 +257,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-fn prepare(client: &TcpStream) -> io::Result<()> {
-    client.set_nodelay(true)?;
-    socket2::SockRef::from(client).set_keepalive(true)
 }
 
 fn remedy(error: &io::Error) -> String {

@@ -196,8 +196,13 @@ impl Users {
     /// # Errors
     /// [`StoreError::Unknown`] or another [`UserError`].
     pub async fn remove(&self, name: &str) -> Result<(), UserError> {
-        self.0.store.delete(name).await?;
-        self.reload().await
+        let _writing = self.0.writing.lock().await;
+        let revision = self.0.store.delete(name).await?;
+        if let Some(account) = self.0.accounts.write().remove(name) {
+            account.revoke();
+        }
+        self.follow(revision);
+        Ok(())
     }
 
     /// One user; `None` if there is none of that name.
@@ -269,8 +274,30 @@ impl Users {
     }
 
     async fn change(&self, name: &str, change: Change) -> Result<(), UserError> {
-        self.0.store.change(name, &change).await?;
-        self.reload().await
+        let _writing = self.0.writing.lock().await;
+        let (revision, row) = self.0.store.change(name, &change).await?;
+        let known = self.0.accounts.read().get(name).map(Arc::clone);
+        let updated = self.updated(known, row);
+        let mut accounts = self.0.accounts.write();
+        match updated {
+            Some(account) => accounts.insert(name.to_owned(), account),
+            None => accounts.remove(name),
+        };
+        drop(accounts);
+        self.follow(revision);
+        Ok(())
+    }
+
+    /// The accounts are as of `revision`, which one change has led to, unless
+    /// others have made changes too: then the next [`Users::refresh`] reads them.
+    fn follow(&self, revision: i64) {
+        let before = revision.wrapping_sub(1);
+        let _ = self.0.revision.compare_exchange(
+            before,
+            revision,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 
     async fn reload(&self) -> Result<(), UserError> {

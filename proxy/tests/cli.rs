@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse battery";
+const ON_LOOPBACK: &str = "--listen 127.0.0.1:0 --allow-egress 127.0.0.0/8";
 
 /// A folder with a database and a password file in it.
 struct Place(tempfile::TempDir);
@@ -63,9 +64,10 @@ impl Place {
     }
 
     fn serve(&self, arguments: &str) -> Serving {
-        let mut command = self.command(&format!(
-            "run --listen 127.0.0.1:0 --allow-egress 127.0.0.0/8 {arguments}"
-        ));
+        Self::serve_by(self.command(&format!("run {ON_LOOPBACK} {arguments}")))
+    }
+
+    fn serve_by(mut command: Command) -> Serving {
         command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -343,4 +345,61 @@ fn a_second_signal_does_not_wait() {
         before.elapsed() < Duration::from_secs(30),
         "it waited for the open connection"
     );
+}
+
+/// Where descriptors run out, clients are turned away and nothing spins; when
+/// there are some again, clients are served again.
+#[test]
+fn running_out_of_descriptors_passes() {
+    let place = Place::new();
+    place.json("user add ada --password-file password --json");
+    // More connections than there are descriptors for.
+    let caps = "[caps]\nconnections = 1000\nhandshakes = 1000\n";
+    std::fs::write(place.path().join("config.toml"), caps).unwrap();
+    let program = env!("CARGO_BIN_EXE_weirgate-proxy");
+    let mut command = Command::new("sh");
+    command
+        .current_dir(place.path())
+        .env_clear()
+        .env("WEIRGATE_DATABASE", place.path().join("users.db"));
+    command.args([
+        "-c",
+        &format!("ulimit -n 40; exec {program} run --config config.toml {ON_LOOPBACK}"),
+    ]);
+    let server = Place::serve_by(command);
+    let crowd: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(server.address).unwrap())
+        .collect();
+    // Those that are turned away see it.
+    let mut turned_away = 0;
+    let before = Instant::now();
+    while turned_away < 10 {
+        assert!(before.elapsed() < Duration::from_secs(60));
+        turned_away = crowd.iter().filter(|client| is_closed(client)).count();
+    }
+    let ticks = cpu_ticks(server.child.id());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(cpu_ticks(server.child.id()) - ticks < 25, "half of a core");
+    drop(crowd);
+    drop(server.tunnel("ada", echo()));
+}
+
+fn is_closed(mut client: &TcpStream) -> bool {
+    client.set_nonblocking(true).unwrap();
+    !matches!(client.read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// Hundredths of a second that a process has run.
+fn cpu_ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<_> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    fields[11..13]
+        .iter()
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum()
 }

@@ -18,6 +18,14 @@ use tokio::sync::Mutex;
 
 use super::Usage;
 
+/// The columns that [`user`] reads.
+macro_rules! select_users {
+    () => {
+        "SELECT id, name, password_hash, enabled, limit_shared, limit_up, limit_down, \
+         upload_bytes, download_bytes FROM users JOIN usage ON user_id = id"
+    };
+}
+
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -244,18 +252,18 @@ impl Store {
         Ok(())
     }
 
-    /// Changes one user.
+    /// Changes one user, and says how they stand then and at which revision.
     ///
     /// # Errors
     /// [`StoreError::Unknown`] if there is none.
-    pub(crate) async fn change(&self, name: &str, change: &Change) -> Result<(), StoreError> {
+    pub(crate) async fn change(
+        &self,
+        name: &str,
+        change: &Change,
+    ) -> Result<(i64, UserRow), StoreError> {
         let query = match change {
-            Change::PasswordHash(hash) => {
-                sqlx::query("UPDATE users SET password_hash = $2 WHERE name = $1").bind(name).bind(hash)
-            }
-            Change::Enabled(enabled) => {
-                sqlx::query("UPDATE users SET enabled = $2 WHERE name = $1").bind(name).bind(i64::from(*enabled))
-            }
+            Change::PasswordHash(hash) => sqlx::query("UPDATE users SET password_hash = $2 WHERE name = $1").bind(name).bind(hash),
+            Change::Enabled(enabled) => sqlx::query("UPDATE users SET enabled = $2 WHERE name = $1").bind(name).bind(i64::from(*enabled)),
             Change::Limits(limits) => {
                 sqlx::query("UPDATE users SET limit_shared = $2, limit_up = $3, limit_down = $4 WHERE name = $1")
                     .bind(name)
@@ -264,18 +272,34 @@ impl Store {
                     .bind(&limits.down)
             }
         };
-        let done = query.execute(&mut *self.connection.lock().await).await?;
-        found(done.rows_affected(), name)
+        let mut connection = self.connection.lock().await;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        found(
+            query.execute(&mut *transaction).await?.rows_affected(),
+            name,
+        )?;
+        let query = sqlx::query(concat!(select_users!(), " WHERE name = $1")).bind(name);
+        let row = user(&query.fetch_one(&mut *transaction).await?)?;
+        let revision = revision(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok((revision, row))
     }
 
-    /// Forgets one user, usage and all.
+    /// Forgets one user, usage and all; says the revision after that.
     ///
     /// # Errors
     /// [`StoreError::Unknown`] if there is none.
-    pub(crate) async fn delete(&self, name: &str) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM users WHERE name = $1").bind(name);
-        let done = query.execute(&mut *self.connection.lock().await).await?;
-        found(done.rows_affected(), name)
+    pub(crate) async fn delete(&self, name: &str) -> Result<i64, StoreError> {
+        let mut connection = self.connection.lock().await;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let done = sqlx::query("DELETE FROM users WHERE name = $1")
+            .bind(name)
+            .execute(&mut *transaction)
+            .await?;
+        found(done.rows_affected(), name)?;
+        let revision = revision(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(revision)
     }
 
     /// Every user in order of name, and the revision they belong to.
@@ -285,16 +309,9 @@ impl Store {
     pub(crate) async fn users(&self) -> Result<(i64, Vec<UserRow>), StoreError> {
         let mut connection = self.connection.lock().await;
         let mut transaction = connection.begin().await?;
-        let revision = sqlx::query(REVISION)
-            .fetch_one(&mut *transaction)
-            .await?
-            .try_get(0)?;
-        let rows = sqlx::query(
-            "SELECT id, name, password_hash, enabled, limit_shared, limit_up, limit_down, \
-             upload_bytes, download_bytes FROM users JOIN usage ON user_id = id ORDER BY name",
-        )
-        .fetch_all(&mut *transaction)
-        .await?;
+        let revision = revision(&mut transaction).await?;
+        let query = sqlx::query(concat!(select_users!(), " ORDER BY name"));
+        let rows = query.fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
         let users = rows.iter().map(user).collect::<Result<_, _>>()?;
         Ok((revision, users))
@@ -305,10 +322,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Query`]
     pub(crate) async fn revision(&self) -> Result<i64, StoreError> {
-        let row = sqlx::query(REVISION)
-            .fetch_one(&mut *self.connection.lock().await)
-            .await?;
-        Ok(row.try_get(0)?)
+        Ok(revision(&mut *self.connection.lock().await).await?)
     }
 
     /// Adds to the usage of users by id: all of it or, on error, none. Users
@@ -335,7 +349,12 @@ impl Store {
     }
 }
 
-const REVISION: &str = "SELECT value FROM revision";
+async fn revision(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query("SELECT value FROM revision")
+        .fetch_one(connection)
+        .await?
+        .try_get(0)
+}
 
 fn migrations() -> Migrator {
     let users = include_str!("../../migrations/sqlite/0001_users.sql").into_sql_str();
