@@ -1,6 +1,11 @@
 //! The shared token bucket: the same decisions as the one of one thread, and
 //! exact bounds with several.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
