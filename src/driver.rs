@@ -32,7 +32,7 @@ impl Stop {
 #[must_use]
 pub fn policy_of(user: &User, algorithm: &Algorithm) -> Policy {
     match user.limit {
-        UserLimit::Reference => algorithm.policy.clone(),
+        UserLimit::Reference => algorithm.policy,
         UserLimit::Own(own) => algorithm.policy.scaled_to(own.rate, own.burst),
         UserLimit::Unlimited => Policy::None,
     }

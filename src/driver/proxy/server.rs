@@ -93,7 +93,7 @@ impl Server {
     /// does not tell.
     pub(super) fn cpu(&self) -> Option<f64> {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.iter().map(|account| cpu_of(account)).sum()
+        threads.iter().map(cpu_of).sum()
     }
 
     /// Ends the proxy and waits for it.
