@@ -108,7 +108,9 @@ pub struct Row {
     pub burst_interval_mean_us: Option<f64>,
     /// Jain's index over the connections of a user (worst user).
     pub jain_connections: Option<f64>,
-    /// Least Jain's index over the connections in any whole second.
+    /// Least Jain's index over the connections in any whole second in which at
+    /// least 90 % of the limit were used; empty where an equal share of a second
+    /// is less than the largest piece.
     pub jain_connections_min_1s: Option<f64>,
     /// After the last change of rate or load.
     pub settling_ms: Option<f64>,

@@ -45,6 +45,8 @@ struct SecondShares {
     end: u64,
     bytes: Vec<u64>,
     limit: Schedule,
+    /// The largest piece, and the least index so far.
+    largest: u64,
     least: Option<f64>,
 }
 
@@ -56,6 +58,7 @@ impl Connections {
                 end: SECOND,
                 bytes: vec![0; connections],
                 limit: limit.clone(),
+                largest: 0,
                 least: None,
             })
         });
@@ -93,13 +96,16 @@ impl Connections {
     }
 
     /// The least index in any whole second until `end` in which at least nine
-    /// tenths of the limit were used, so that there was something to share.
+    /// tenths of the limit were used, so that there was something to share;
+    /// `None` where an equal share of a second is less than the largest piece,
+    /// so that the index would only say how few pieces there are.
     pub(crate) fn least_in_a_second(&mut self, end: u64) -> Option<f64> {
         let seconds = self.seconds.as_mut()?;
         if end >= seconds.end {
             seconds.close(end);
         }
-        seconds.least
+        let share = seconds.limit.least_rate() / seconds.bytes.len() as u64;
+        seconds.least.filter(|_| share >= seconds.largest)
     }
 }
 
@@ -110,6 +116,7 @@ impl SecondShares {
             self.close(at);
         }
         self.bytes[connection] += bytes;
+        self.largest = self.largest.max(bytes);
     }
 
     fn close(&mut self, at: u64) {
@@ -174,8 +181,21 @@ mod tests {
         connections.deliver(0, 0, 50);
         connections.deliver(10, 1, 50);
         connections.deliver(SECOND, 0, 10);
-        connections.deliver(2 * SECOND, 0, 90);
+        connections.deliver(2 * SECOND, 0, 45);
+        connections.deliver(2 * SECOND + 9, 0, 45);
         assert_eq!(connections.least_in_a_second(3 * SECOND - 1), Some(1.0));
         assert_eq!(connections.least_in_a_second(3 * SECOND), Some(0.5));
+    }
+
+    #[test]
+    fn a_second_of_few_pieces_says_nothing() {
+        let limit = Schedule::new(ByteRate::new(100).unwrap(), &[]);
+        let mut connections = Connections::new(3, Some(&limit));
+        for (connection, bytes) in [(0, 33), (1, 33), (2, 33)] {
+            connections.deliver(0, connection, bytes);
+        }
+        assert_eq!(connections.clone().least_in_a_second(SECOND), Some(1.0));
+        connections.deliver(1, 0, 34);
+        assert_eq!(connections.least_in_a_second(SECOND), None);
     }
 }
