@@ -89,7 +89,7 @@ impl Page {
 
     fn head(&mut self, subject: &Subject) {
         self.head = format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta name=\"generator\" content=\"{TOOL} {VERSION}\">\n\
@@ -181,7 +181,7 @@ impl Page {
     fn table(&mut self, table: &Table) {
         // A wide table scrolls in its own box, which the keyboard can reach.
         self.push(format!(
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\">\n\
+            "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{0}\">\n\
              <table>\n<caption{1}>{0}</caption>\n<thead><tr>",
             escape(&table.title),
             if table.title == self.title {
