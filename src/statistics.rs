@@ -83,6 +83,18 @@ impl Summary {
     /// `None` without any value, or if one is not finite.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
+        let summary = Self::without_bootstrap(values)?;
+        let bootstrap =
+            (values.len() >= LEAST_FOR_BOOTSTRAP).then(|| bootstrap::bca(values, self::mean));
+        Some(Self {
+            bootstrap,
+            ..summary
+        })
+    }
+
+    /// The same without the bootstrap interval, which takes a millisecond.
+    #[must_use]
+    pub fn without_bootstrap(values: &[f64]) -> Option<Self> {
         if values.is_empty() || !values.iter().all(|value| value.is_finite()) {
             return None;
         }
@@ -91,13 +103,12 @@ impl Summary {
             let error = sd / as_float(n).sqrt();
             Interval::around(mean, error * t_quantile(as_float(n) - 1.0))
         });
-        let bootstrap = (n >= LEAST_FOR_BOOTSTRAP).then(|| bootstrap::bca(values, self::mean));
         Some(Self {
             n,
             mean,
             sd,
             t,
-            bootstrap,
+            bootstrap: None,
         })
     }
 }

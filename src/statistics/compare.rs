@@ -46,8 +46,9 @@ pub struct Comparison {
     pub ratio: Option<f64>,
     /// Its interval.
     pub ratio_interval: Option<Interval>,
-    /// The chance of such a difference between runs that do not differ (t test,
-    /// two-sided), before [`holm`]; `None` for one run each.
+    /// The chance of such a ratio, or without one of such a difference, between
+    /// runs that do not differ (t test, two-sided), before [`holm`]; `None` for
+    /// one run each.
     pub p: Option<f64>,
 }
 
@@ -127,6 +128,7 @@ impl Comparison {
         let ratio = logs(base)
             .zip(logs(other))
             .and_then(|(a, b)| effect(&a, &b));
+        let p = ratio.as_ref().unwrap_or(&difference).chance();
         Some(Self {
             n: a.n.min(b.n),
             base: a.mean,
@@ -137,7 +139,7 @@ impl Comparison {
             ratio_interval: ratio
                 .and_then(|ratio| ratio.interval())
                 .map(|logs| logs.map(f64::exp)),
-            p: difference.chance(),
+            p,
         })
     }
 }
