@@ -4,6 +4,7 @@
 //! so that [`load`] can read a folder back and [`write`] draw it again.
 
 pub mod claims;
+mod compare;
 mod csv;
 mod estimate;
 mod figures;
@@ -29,6 +30,7 @@ use self::subject::Subject;
 use crate::results::Results;
 use crate::scenario::{LoadError, Overrides, Scenario};
 
+pub use compare::compare;
 pub use host::{DecisionCost, Host};
 pub use table::Look;
 
@@ -264,12 +266,10 @@ pub fn print_tables(
 /// # Errors
 /// When a figure has no text form.
 pub fn summary_json(scenario: &Scenario, results: &Results) -> Result<String, ReportError> {
-    let none: [(); 0] = [];
     json::summary(
         &scenario.to_toml(),
         results,
         &claims::judge(scenario, results),
-        &none,
     )
 }
 

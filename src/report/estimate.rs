@@ -2,13 +2,14 @@
 
 use super::metric::{Metric, OverRuns};
 use crate::results::Row;
+use crate::statistics::{Maximum, Summary};
 
 /// A figure over the runs of one algorithm under one driver.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Estimate {
     /// The mean of the runs, or the largest.
     pub(super) value: f64,
-    /// Half the width of the mean's 95 % interval; `None` for one run and for maxima.
+    /// Half the width of the mean's 95 % interval (Student's t); `None` for one run and for maxima.
     pub(super) half_width: Option<f64>,
 }
 
@@ -18,8 +19,8 @@ impl Estimate {
         let values: Vec<f64> = rows.iter().filter_map(|row| (metric.figure)(row)).collect();
         match metric.over_runs {
             OverRuns::Mean => Self::mean(&values),
-            OverRuns::Most => values.into_iter().reduce(f64::max).map(|value| Self {
-                value,
+            OverRuns::Most => Maximum::of(&values).map(|most| Self {
+                value: most.value,
                 half_width: None,
             }),
         }
@@ -27,14 +28,11 @@ impl Estimate {
 
     /// The mean of `values`; `None` of none.
     pub(super) fn mean(values: &[f64]) -> Option<Self> {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a number of runs is far below 2^52"
-        )]
-        let n = values.len() as f64;
-        (!values.is_empty()).then(|| Self {
-            value: values.iter().sum::<f64>() / n,
-            half_width: None,
+        let summary = Summary::without_bootstrap(values)?;
+        let half_width = summary.t.map(|interval| interval.half_width());
+        Some(Self {
+            value: summary.mean,
+            half_width,
         })
     }
 }

@@ -258,6 +258,7 @@ impl Style {
     fn text(self, estimate: Estimate) -> String {
         let value = self.scale.with_decimals(estimate.value, self.decimals);
         match estimate.half_width {
+            Some(0.0) => format!("{value} ±0"),
             Some(half_width) => format!(
                 "{value} ±{}",
                 self.scale.with_decimals(half_width, self.decimals)

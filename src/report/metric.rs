@@ -82,7 +82,7 @@ pub(super) const UTILISATION: Metric =
     Metric::mean("Limit used", Share, Near(1.0), |row| row.utilisation);
 pub(super) const EXCESS: Metric =
     Metric::most("Beyond burst", Bytes, |row| row.overshoot_excess_bytes);
-pub(super) const OVERSHOOT: Metric = Metric::most("Overshoot b*", Bytes, |row| row.overshoot_bytes);
+pub(super) const OVERSHOOT: Metric = Metric::most("Overshoot", Bytes, |row| row.overshoot_bytes);
 pub(super) const WINDOW_1S: Metric =
     Metric::most("Worst 1\u{a0}s", Number, |row| row.window_1s_ratio);
 pub(super) const DELAY_P50: Metric =
@@ -92,6 +92,8 @@ pub(super) const DELAY_P90: Metric =
 pub(super) const DELAY_P99: Metric =
     Metric::mean("Delay p99", Micros, Less, |row| row.delay_p99_us);
 pub(super) const JITTER: Metric = Metric::mean("Jitter", Micros, Less, |row| row.jitter_rfc3550_us);
+pub(super) const PDV_P99: Metric = Metric::mean("PDV p99", Micros, Less, |row| row.pdv_p99_us);
+pub(super) const GAP_COV: Metric = Metric::mean("Gap CoV", Number, Less, |row| row.gap_cov);
 pub(super) const LOSS: Metric = Metric::mean("Loss", Share, Less, |row| row.loss_ratio);
 pub(super) const JAIN: Metric = Metric::mean("Fairness", Number, More, |row| row.jain);
 pub(super) const BOUND: Metric = Metric::most("Own bound", Bytes, |row| row.bound_excess_bytes);
@@ -196,12 +198,12 @@ pub(super) const JITTERS: [Metric; 21] = [
     Metric::most("Jitter, max", Micros, |row| row.jitter_rfc3550_max_us),
     Metric::mean("PDV p50", Micros, Less, |row| row.pdv_p50_us),
     Metric::mean("PDV p95", Micros, Less, |row| row.pdv_p95_us),
-    Metric::mean("PDV p99", Micros, Less, |row| row.pdv_p99_us),
+    PDV_P99,
     Metric::mean("PDV p99.9", Micros, Less, |row| row.pdv_p999_us),
     Metric::mean("IPDV p99", Micros, Less, |row| row.ipdv_p99_us),
     Metric::mean("Gap mean", Micros, Neither, |row| row.gap_mean_us),
     Metric::mean("Gap sd", Micros, Less, |row| row.gap_sd_us),
-    Metric::mean("Gap CoV", Number, Less, |row| row.gap_cov),
+    GAP_COV,
     Metric::mean("Gap p50", Micros, Neither, |row| row.gap_p50_us),
     Metric::mean("Gap p90", Micros, Less, |row| row.gap_p90_us),
     Metric::mean("Gap p99", Micros, Less, |row| row.gap_p99_us),
