@@ -3,6 +3,11 @@
 //! The figure is packets a second and core. The peer in the same run is a loop
 //! written by hand that does the same work with nothing to choose from.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot run shall say so and end"
+)]
+
 use std::hint::black_box;
 use std::time::Duration;
 

@@ -34,6 +34,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Draw the tables and plots of a run again from its CSV
     Report(ReportArgs),
+    /// Show two runs side by side, with ratios and their intervals
+    Compare(CompareArgs),
 }
 
 /// Arguments of `scenario`.

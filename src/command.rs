@@ -2,6 +2,7 @@
 //! prints the result, and says how it went.
 
 mod check;
+mod compare;
 mod replay;
 mod report;
 mod scenario;
@@ -101,6 +102,7 @@ pub fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Traffic(args) => traffic::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Compare(args) => compare::run(&args),
     }
 }
 

@@ -64,9 +64,12 @@ struct Statistic<'a> {
 /// Columns that say which run a row is of, and so measure nothing.
 const IDENTITY: [&str; 4] = ["repetition", "seed", "rate_Bps", "burst_bytes"];
 
+/// Driver, algorithm, and the runs of both.
+type Runs<'a> = (&'a str, &'a str, Vec<Map<String, Value>>);
+
 /// Every column that holds a figure, over the runs of each algorithm and driver.
 fn statistics(rows: &[Row]) -> Result<Vec<Statistic<'_>>, ReportError> {
-    let mut groups: Vec<(&str, &str, Vec<Map<String, Value>>)> = Vec::new();
+    let mut groups: Vec<Runs<'_>> = Vec::new();
     for row in rows {
         let Value::Object(figures) = serde_json::to_value(row)? else {
             continue;
