@@ -11,7 +11,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use weirgate_proxy::{Config, Database, Limits, NewUser, PasswordCost, Server};
+//! use proxy::{Config, Database, Limits, NewUser, PasswordCost, Server};
 //!
 //! let mut config = Config::new(Database::file("users.db"));
 //! config.listen = vec!["127.0.0.1:0".parse()?];
