@@ -6,8 +6,9 @@ use crate::scenario::{Algorithm, Scenario};
 /// Bytes per second that runs may move together: a small part of what two
 /// cores relay, so that no run feels another.
 const MOST_TOGETHER: f64 = 50e6;
-/// Connections that runs may have together, at six descriptors each.
-const MOST_CONNECTIONS: u64 = 2_500;
+/// Connections that runs may have together: below a limit each of them wakes its
+/// sender, the relay and its receiver twenty times a second.
+const MOST_CONNECTIONS: u64 = 128;
 
 /// One run of one algorithm.
 #[derive(Clone, Copy, Debug)]
