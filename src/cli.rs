@@ -44,7 +44,7 @@ pub struct ScenarioArgs {
     /// Scenario files
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Folder for the report [default: reports/<scenario name>]; with several files, one folder
+    /// Folder for the report [default: reports/NAME of the scenario]; with several files, one
     /// per scenario in it
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! What a set of runs found, as tables, CSV, pictures and one page.
 //!
 //! Everything is drawn from the rows of [`Results`] and the resolved scenario,
-//! so that [`load`] can read a folder back and [`write`] draw it again.
+//! so that [`load`] can read a folder back and [`write()`] draw it again.
 
 pub mod claims;
 mod compare;
@@ -158,7 +158,7 @@ impl From<::csv::Error> for ReportError {
 /// run, not after it.
 ///
 /// # Errors
-/// As [`write`] would answer.
+/// As [`write()`] would answer.
 pub fn check_target(dir: &Path) -> Result<(), ReportError> {
     Draft::begin(dir).map(drop)
 }

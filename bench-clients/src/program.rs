@@ -26,10 +26,15 @@ const LONGEST_PASSWORD_FILE: u64 = 4096;
 /// How to go through a proxy.
 #[derive(Args, Clone, Debug)]
 pub struct ProxyOptions {
-    /// Connect through a proxy: socks5://USER[:PASSWORD]@HOST:PORT or
-    /// line://USER[:PASSWORD]@HOST:PORT (the handshake of seed 001)
+    /// The proxy to connect through, as [`Via`] writes it.
     // Text, not `Via`: clap would repeat a wrong one with the password in it.
-    #[arg(long, value_name = "URL", conflicts_with = "listen")]
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with = "listen",
+        help = "Connect through a proxy: socks5://USER[:PASSWORD]@HOST:PORT or \
+                line://USER[:PASSWORD]@HOST:PORT (the handshake of seed 001)"
+    )]
     pub proxy: Option<String>,
     /// Read the proxy password from the first line of FILE, - is standard input;
     /// the variable WEIRGATE_PROXY_PASSWORD serves as well. An argument is visible to

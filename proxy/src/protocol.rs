@@ -8,11 +8,11 @@
 //! | codec | of |
 //! |---|---|
 //! | [`opening`] | which of these a connection begins with |
-//! | [`socks5`], [`socks5_udp`] | RFC 1928 with RFC 1929, and its datagrams |
-//! | [`http`] | RFC 9112: CONNECT and absolute-form requests, their bodies and answers |
-//! | [`auth_target`] | seed 000's binary dialect |
-//! | [`line`](self::line) | seed 001's line of text |
-//! | [`proxy_v2`] | who connects, as told by a load balancer in front |
+//! | `socks5`, `socks5_udp` | RFC 1928 with RFC 1929, and its datagrams |
+//! | `http` | RFC 9112: CONNECT and absolute-form requests, their bodies and answers |
+//! | `auth_target` | seed 000's binary dialect |
+//! | `line` | seed 001's line of text |
+//! | `proxy_v2` | who connects, as told by a load balancer in front |
 //! | [`client`] | the other side of the dialects |
 
 use std::fmt;

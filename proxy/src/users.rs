@@ -1,7 +1,7 @@
 //! Accounts: who may use the proxy, within which limits, and what they have used.
 //!
 //! The database is the truth; everybody in it is also held in memory, so that
-//! a login reads no table and a relay asks only the [`Account`]. A change made
+//! a login reads no table and a relay asks only the account. A change made
 //! through [`Users`] takes hold at once; one made by another process (the
 //! command line) when the server next looks, ten times a second.
 

@@ -2,10 +2,10 @@
 //!
 //! | dialect | what goes to the server | what comes back |
 //! |---|---|---|
-//! | [`socks5`] | greeting, password, request | method, status, reply |
-//! | [`http`] | CONNECT with its credentials | a status |
-//! | [`line`](self::line) | a line | a line |
-//! | [`auth_target`] | AUTH, TARGET | a byte, nothing |
+//! | `socks5` | greeting, password, request | method, status, reply |
+//! | `http` | CONNECT with its credentials | a status |
+//! | `line` | a line | a line |
+//! | `auth_target` | AUTH, TARGET | a byte, nothing |
 //!
 //! Whatever is too long for its field or would end it early is refused before
 //! a byte is sent: a length never wraps round, and a password never becomes a

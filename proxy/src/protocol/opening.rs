@@ -2,12 +2,12 @@
 //!
 //! | bytes | opening |
 //! |---|---|
-//! | `00`, `01` | AUTH of [`auth_target`](super::auth_target): no text begins so |
-//! | `05` | [`socks5`](super::socks5) |
+//! | `00`, `01` | AUTH of `auth_target`: no text begins so |
+//! | `05` | `socks5` |
 //! | `16` | a TLS handshake record; what is inside has an opening of its own |
-//! | `0D 0A 0D 0A 00 0D 0A 51 55 49 54 0A` | [`proxy_v2`](super::proxy_v2); what follows has one too |
-//! | a word of an HTTP method's letters, a space, not a port | [`http`](super::http) |
-//! | other text, also beyond ASCII | [`line`](super::line): `host port user password` |
+//! | `0D 0A 0D 0A 00 0D 0A 51 55 49 54 0A` | `proxy_v2`; what follows has one too |
+//! | a word of an HTTP method's letters, a space, not a port | `http` |
+//! | other text, also beyond ASCII | `line`: `host port user password` |
 //! | anything else, `04` (SOCKS4 has no passwords) among it | refused |
 //!
 //! The two dialects of text differ in their second word: a line has a port
