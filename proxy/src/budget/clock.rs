@@ -18,6 +18,11 @@ use tokio::time::Instant;
 
 use super::Budget;
 
+/// With so many alarms set, they go off in groups.
+const CROWD: usize = 16;
+/// The most that an alarm waits for others.
+const GROUP: u64 = 1 << 22;
+
 /// Where instants come from: counts from its own making.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock(Arc<Owner>);
@@ -79,6 +84,11 @@ impl Clock {
     pub(crate) fn set_alarm(&self, at: Timestamp, budget: Weak<Budget>) {
         let alarms = &self.0.alarms;
         let mut queue = alarms.queue.lock();
+        let at = if queue.len() < CROWD {
+            at
+        } else {
+            together(alarms.now(), at)
+        };
         let first = queue.peek().is_none_or(|Reverse(first)| at < first.at);
         queue.push(Reverse(Alarm { at, budget }));
         drop(queue);
@@ -149,6 +159,14 @@ async fn run(alarms: Arc<Alarms>, precise: bool) {
             },
         }
     }
+}
+
+/// `at`, or up to an eighth of the wait later (4 ms at most), at an instant that
+/// others are put off to as well: a wake-up costs more than what it is for.
+fn together(now: Timestamp, at: Timestamp) -> Timestamp {
+    let most = (at.since(now).get() / 8).min(GROUP);
+    let grain = most.checked_ilog2().map_or(1, |log| 1 << log);
+    Timestamp::from_nanos(at.as_nanos().saturating_add(grain - 1) & !(grain - 1)).max(at)
 }
 
 impl PartialEq for Alarm {
@@ -250,5 +268,33 @@ mod precise {
                 .await?;
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_meet_a_little_later() {
+        let at = Timestamp::from_nanos;
+        for (now, alarm) in [
+            (0, 1),
+            (0, 1_000_000),
+            (7, 50_000_007),
+            (1 << 40, (1 << 40) + 12_345),
+            (5, 5),
+        ] {
+            let met = together(at(now), at(alarm)).as_nanos();
+            assert!(
+                met >= alarm && met - alarm <= ((alarm - now) / 8).min(GROUP),
+                "{now} {alarm} {met}"
+            );
+        }
+        assert_eq!(
+            together(at(0), at(50_000_000)),
+            together(at(1_000), at(50_001_000))
+        );
+        assert_eq!(together(at(0), Timestamp::MAX), Timestamp::MAX);
     }
 }

@@ -142,11 +142,16 @@ impl Core {
     /// there will be more.
     pub(super) fn dispatch(&mut self, now: Timestamp) {
         let mut at = self.resume(now);
-        self.due = None;
+        let waited = self.due.take().is_some();
         while let Some((member, wanted)) = self.share.whose_turn() {
             match self.stream.grant(at, wanted) {
                 Grant::Now(available) => {
-                    let Some((member, granted)) = self.share.serve(available) else {
+                    let piece = if waited {
+                        self.whole_pieces(wanted, available)
+                    } else {
+                        available
+                    };
+                    let Some((member, granted)) = self.share.serve(piece) else {
                         return;
                     };
                     self.stream.commit(at, granted);
@@ -185,6 +190,18 @@ impl Core {
     /// Those to be woken.
     pub(super) fn take_woken(&mut self) -> Vec<Waker> {
         std::mem::take(&mut self.woken)
+    }
+
+    /// What comes after a wait keeps to the schedule of the quantum: what a late
+    /// alarm earned beyond it stays for the next piece. So the pieces in a
+    /// second are those of the schedule, and not a few bytes more.
+    fn whole_pieces(&self, wanted: ByteSize, available: ByteSize) -> ByteSize {
+        let quantum = self.stream.quantum().get();
+        if available < wanted && available.get() > quantum {
+            ByteSize::new(available.get() - available.get() % quantum)
+        } else {
+            available
+        }
     }
 
     /// The instant that the next grant counts as: `now`, unless the limiter
