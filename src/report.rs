@@ -367,6 +367,58 @@ mod tests {
     }
 
     #[test]
+    fn tables_fit_and_say_everything() {
+        let sample = Sample {
+            algorithms: 4,
+            change: None,
+            ..SAMPLE
+        };
+        let (scenario, results) = (sample.scenario(), sample.results());
+        let plain = tables(&scenario, &results, Look::PLAIN);
+        assert!(
+            plain.lines().all(|line| line.chars().count() <= 120),
+            "{plain}"
+        );
+        assert!(!plain.contains('\u{1b}'));
+        insta::assert_snapshot!("plain", plain);
+        let narrow = tables(
+            &scenario,
+            &results,
+            Look {
+                width: 80,
+                color: false,
+            },
+        );
+        insta::assert_snapshot!("narrow", narrow);
+    }
+
+    #[test]
+    fn colour_adds_nothing_but_colour() {
+        let (scenario, results) = (SAMPLE.scenario(), SAMPLE.results());
+        let colored = tables(
+            &scenario,
+            &results,
+            Look {
+                width: 120,
+                color: true,
+            },
+        );
+        let plain = tables(&scenario, &results, Look::PLAIN);
+        let mut pieces = colored.split('\u{1b}');
+        let mut letters = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            letters.push_str(piece.split_once('m').unwrap().1);
+        }
+        let lines = |text: &str| {
+            text.lines()
+                .map(|line| line.trim_end().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert!(colored.contains("\u{1b}[1m"));
+        assert_eq!(lines(&letters), lines(&plain));
+    }
+
+    #[test]
     fn without_plots_there_are_none() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("run");

@@ -8,6 +8,7 @@ use super::metric::{self, Better, Metric, OverRuns};
 use super::subject::Subject;
 use super::table::{self, Cell, Head, Look, Mark, Table};
 use crate::results::Row;
+use crate::scenario::{Repetitions, Scenario};
 use crate::statistics::{self, Comparison, NOISE, Verdict, holm};
 
 /// What is compared.
@@ -38,11 +39,13 @@ pub fn compare(base: &Report, other: &Report, look: Look) -> String {
         text.push_str(&table::wrapped(&sentence, look.width));
     }
     if !lines.is_empty() {
-        text.push_str(&format!(
-            "\n{}\n{}",
-            overview(&pairs, &lines).text(look),
-            details(&lines).text(look)
-        ));
+        text.push_str(&format!("\n{}\n", overview(&pairs, &lines).text(look)));
+        let details = details(&lines);
+        if details.rows.is_empty() {
+            text.push_str("Nothing differs.\n");
+        } else {
+            text.push_str(&details.text(look));
+        }
     }
     text
 }
@@ -232,7 +235,7 @@ fn preface(
         count(Judgement::Same),
         count(Judgement::Untested),
     )];
-    if base.scenario != other.scenario {
+    if asked(&base.scenario) != asked(&other.scenario) {
         sentences.push(
             "The scenarios differ, so what changed may be the question and not the answer.".into(),
         );
@@ -255,6 +258,17 @@ fn preface(
         "Runs are not paired: seeds or repetitions differ.".into()
     });
     sentences
+}
+
+/// What a scenario asks, however often and with whichever chance.
+fn asked(scenario: &Scenario) -> Scenario {
+    let once = Repetitions { model: 1, proxy: 1 };
+    Scenario {
+        name: String::new(),
+        seed: 0,
+        repetitions: once,
+        ..scenario.clone()
+    }
 }
 
 /// A line for each algorithm and driver, a verdict for each metric.
@@ -342,11 +356,7 @@ fn details(lines: &[Line<'_>]) -> Table {
     let rows: Vec<Vec<Cell>> = rows.collect();
     let number = |name: &str| Head::numbers(name, String::new());
     Table {
-        title: if rows.is_empty() {
-            "Nothing differs.".into()
-        } else {
-            "What differs".into()
-        },
+        title: "What differs".into(),
         head: vec![
             Head::words("Algorithm"),
             Head::words("Driver"),

@@ -106,6 +106,10 @@ impl Scale {
 
     /// How many decimals show `value`, in the file's unit, in `digits` significant digits.
     pub(super) fn decimals(self, value: f64, digits: usize) -> usize {
+        // There is no part of a byte.
+        if self.unit == Unit::Bytes && self.divisor == 1.0 {
+            return 0;
+        }
         let wanted = i32::try_from(digits).unwrap_or(3) - 1;
         usize::try_from(wanted - magnitude(self.apply(value), digits))
             .unwrap_or(0)
