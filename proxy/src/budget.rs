@@ -6,7 +6,6 @@
 //! queue ([`flow::share`]) behind one alarm; the alarm grants the next pieces
 //! and wakes whom they are for. The rules are in [`core`], without a clock.
 
-use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -110,12 +109,6 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Waits until at least one of `wanted` bytes may move, and says how many:
-    /// they count as moved until they are given back.
-    pub(crate) async fn acquire(&mut self, wanted: u64) -> Result<u64, Refusal> {
-        poll_fn(|context| self.poll_acquire(wanted, context)).await
-    }
-
     /// `bytes` of what was granted last did not move.
     pub(crate) fn give_back(&mut self, bytes: u64) {
         if bytes > 0 {
@@ -124,7 +117,9 @@ impl Claim {
         }
     }
 
-    fn poll_acquire(
+    /// Ready when at least one of `wanted` bytes may move: how many. They count
+    /// as moved until they are given back.
+    pub(crate) fn poll_acquire(
         &mut self,
         wanted: u64,
         context: &mut Context<'_>,
@@ -157,6 +152,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    impl Claim {
+        async fn acquire(&mut self, wanted: u64) -> Result<u64, Refusal> {
+            std::future::poll_fn(|context| self.poll_acquire(wanted, context)).await
+        }
+    }
 
     fn budget(policy: &str) -> Arc<Budget> {
         Arc::new(Budget::new(

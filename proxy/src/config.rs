@@ -41,7 +41,9 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// Resolving and connecting.
     pub connect: Duration,
-    /// Silence after one side has finished; before that there is no limit.
+    /// Silence while both sides may still speak.
+    pub idle: Duration,
+    /// Silence after one side has finished.
     pub half_closed: Duration,
     /// From the signal to stop until open connections are cut.
     pub drain: Duration,
@@ -76,11 +78,12 @@ impl Config {
 }
 
 impl Default for Timeouts {
-    /// 10 s for a handshake, 10 s to connect, 10 min half-closed, 30 s to drain.
+    /// 10 s for a handshake, 10 s to connect, silent for 24 h or 10 min half-closed, 30 s to drain.
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(10),
+            idle: Duration::from_secs(86_400),
             half_closed: Duration::from_secs(600),
             drain: Duration::from_secs(30),
         }
@@ -88,10 +91,13 @@ impl Default for Timeouts {
 }
 
 impl Default for Caps {
-    /// As many connections as the process has descriptors for, two each; an
-    /// eighth of them may be in their handshake, at most 1,024; 1,024 a user.
+    /// As many connections as the process has descriptors for, two each, some
+    /// left for pipes and files; an eighth of them may be in their handshake, at
+    /// most 1,024; 1,024 a user.
     fn default() -> Self {
-        let connections = descriptors().saturating_sub(64).max(16) / 2;
+        let descriptors = descriptors();
+        let pipes = (2 * crate::relay::MOST_PIPES).min(descriptors / 16);
+        let connections = descriptors.saturating_sub(64 + pipes).max(16) / 2;
         Self {
             connections,
             handshakes: (connections / 8).clamp(8, 1_024),

@@ -1,27 +1,35 @@
-//! Two directions between two sockets, each ending on its own.
+//! Two directions between two connections, each ending on its own.
 //!
 //! A direction waits until its source has something and its sink takes
 //! something, asks the budget, moves what it was granted, and only then looks
-//! at its source again: a slow reader costs at most one buffer, and a limited
+//! at its source again: a slow reader costs at most one piece, and a limited
 //! sender feels back-pressure. The end of one direction is passed on and the
 //! other goes on; a reset is passed on as a reset.
 //!
-//! What moves the bytes is [`copy`]; it asks nothing and decides nothing.
+//! How the bytes go is up to [`way`]: small ones through a buffer, many through
+//! a pipe in the kernel ([`pipe`]), those of a connection that has its own
+//! layer (TLS) through a buffer after they were read.
 
+use std::future::poll_fn;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::{Instant, Sleep};
 
 mod copy;
 mod lane;
+mod pipe;
+mod side;
+mod way;
 
 pub(crate) use lane::Lane;
+pub(crate) use pipe::MOST as MOST_PIPES;
+pub(crate) use side::Side;
 
-use copy::Source;
+use way::Way;
 
 /// How often in an idle time-out the relay looks whether bytes have moved.
 const LOOKS: u32 = 4;
@@ -32,8 +40,8 @@ pub(crate) enum Ending {
     /// Both sides said all they had to say.
     #[error("both sides finished")]
     Finished,
-    /// One side had finished and the other was silent for too long.
-    #[error("silent after one side had finished")]
+    /// Nothing moved for too long.
+    #[error("silent for too long")]
     Idle,
     /// The limit is one that ends connections.
     #[error("ended by the limit")]
@@ -43,19 +51,43 @@ pub(crate) enum Ending {
     Broken(io::Error),
 }
 
+/// How long nothing may move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// While both directions are open.
+    pub(crate) open: Duration,
+    /// After one of them has ended.
+    pub(crate) half_closed: Duration,
+}
+
+/// The two directions of one connection.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    /// From the client.
+    pub(crate) up: Lane,
+    /// To the client.
+    pub(crate) down: Lane,
+}
+
 /// Relays until both directions have ended; `early` is what the client has
 /// sent already. On a broken connection both sockets are left to be reset.
-pub(crate) async fn relay(
-    client: &mut TcpStream,
-    target: &mut TcpStream,
+pub(crate) async fn relay<C: Side, T: Side>(
+    client: &mut C,
+    target: &mut T,
     early: &[u8],
     lanes: &mut Lanes,
-    idle: Duration,
+    patience: Patience,
 ) -> Ending {
-    let moved = AtomicU64::new(0);
-    let ending = both(client, target, early, lanes, &moved, idle).await;
+    let ending = {
+        let mut relay = Relay {
+            up: Way::new(&mut lanes.up, early),
+            down: Way::new(&mut lanes.down, &[]),
+            watch: Watch::new(patience),
+        };
+        poll_fn(|context| relay.poll(context, client, target)).await
+    };
     if !matches!(ending, Ending::Finished) {
-        reset([client, target]);
+        reset([client.tcp(), target.tcp()]);
     }
     ending
 }
@@ -70,126 +102,105 @@ pub(crate) fn reset(sockets: [&TcpStream; 2]) {
     }
 }
 
-/// The two directions of one connection.
-#[derive(Debug)]
-pub(crate) struct Lanes {
-    /// From the client.
-    pub(crate) up: Lane,
-    /// To the client.
-    pub(crate) down: Lane,
+struct Relay<'a> {
+    up: Way<'a>,
+    down: Way<'a>,
+    watch: Watch,
 }
 
-async fn both(
-    client: &mut TcpStream,
-    target: &mut TcpStream,
-    early: &[u8],
-    lanes: &mut Lanes,
-    moved: &AtomicU64,
-    idle: Duration,
-) -> Ending {
-    let (client_source, client_sink) = client.split();
-    let (target_source, target_sink) = target.split();
-    let up = direction(client_source, target_sink, early, &mut lanes.up, moved);
-    let down = direction(target_source, client_sink, &[], &mut lanes.down, moved);
-    tokio::pin!(up, down);
-    let mut ended = (false, false);
-    loop {
-        let half_closed = ended.0 || ended.1;
-        let outcome = tokio::select! {
-            outcome = &mut up, if !ended.0 => { ended.0 = true; outcome }
-            outcome = &mut down, if !ended.1 => { ended.1 = true; outcome }
-            () = silence(moved, idle), if half_closed => Err(Ending::Idle),
+impl Relay<'_> {
+    fn poll<C: Side, T: Side>(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut C,
+        target: &mut T,
+    ) -> Poll<Ending> {
+        let ways = [
+            self.up.poll(context, client, target),
+            self.down.poll(context, target, client),
+        ];
+        let mut ended = 0;
+        for way in ways {
+            match way {
+                Poll::Ready(Err(ending)) => return Poll::Ready(ending),
+                Poll::Ready(Ok(())) => ended += 1,
+                Poll::Pending => {}
+            }
+        }
+        if ended == 2 {
+            return Poll::Ready(Ending::Finished);
+        }
+        let moved = self.up.moved().wrapping_add(self.down.moved());
+        self.watch
+            .poll(context, moved, ended > 0)
+            .map(|()| Ending::Idle)
+    }
+}
+
+/// Looks now and then whether anything has moved.
+struct Watch {
+    patience: Patience,
+    half_closed: bool,
+    /// What had moved at the last look.
+    seen: u64,
+    /// Looks that saw nothing.
+    silent: u32,
+    next: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watch {
+    const fn new(patience: Patience) -> Self {
+        Self {
+            patience,
+            half_closed: false,
+            seen: 0,
+            silent: 0,
+            next: None,
+        }
+    }
+
+    /// Ready when nothing has moved for as long as is allowed, or up to a
+    /// quarter longer.
+    fn poll(&mut self, context: &mut Context<'_>, moved: u64, half_closed: bool) -> Poll<()> {
+        if self.half_closed != half_closed {
+            self.half_closed = half_closed;
+            (self.seen, self.silent, self.next) = (moved, 0, None);
+        }
+        let limit = if half_closed {
+            self.patience.half_closed
+        } else {
+            self.patience.open
         };
-        match outcome {
-            Err(ending) => return ending,
-            Ok(()) if ended == (true, true) => return Ending::Finished,
-            Ok(()) => {}
+        let pause = limit / LOOKS;
+        let next = self
+            .next
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+        while next.as_mut().poll(context).is_ready() {
+            self.silent = if moved == self.seen {
+                self.silent + 1
+            } else {
+                0
+            };
+            self.seen = moved;
+            if self.silent >= LOOKS {
+                return Poll::Ready(());
+            }
+            let now = Instant::now();
+            next.as_mut()
+                .reset(now.checked_add(pause).unwrap_or_else(|| now + FAR));
         }
+        Poll::Pending
     }
 }
 
-/// Moves everything from `source` to `sink`, then says that this was all.
-async fn direction(
-    mut source: ReadHalf<'_>,
-    mut sink: WriteHalf<'_>,
-    mut early: &[u8],
-    lane: &mut Lane,
-    moved: &AtomicU64,
-) -> Result<(), Ending> {
-    while !early.is_empty() {
-        let granted = lane.acquire(early.len()).await?;
-        let (now, later) = early.split_at(granted);
-        write(&mut sink, now, lane, moved).await?;
-        early = later;
-    }
-    loop {
-        copy::writable(&sink).await?;
-        let Source::Ready { most } = copy::wait(&mut source, lane.is_limited()).await? else {
-            break;
-        };
-        let granted = lane.acquire(most).await?;
-        if piece(&mut source, &mut sink, granted, lane, moved).await? == Source::End {
-            break;
-        }
-    }
-    sink.shutdown().await?;
-    Ok(())
-}
-
-/// Moves up to `granted` bytes through a buffer and gives back the rest.
-async fn piece(
-    source: &mut ReadHalf<'_>,
-    sink: &mut WriteHalf<'_>,
-    granted: usize,
-    lane: &mut Lane,
-    moved: &AtomicU64,
-) -> Result<Source, Ending> {
-    let mut buffer = copy::Buffer::take();
-    let room = buffer.first(granted);
-    let read = copy::read(source, room).await?;
-    let len = read.unwrap_or(0);
-    lane.give_back(granted.saturating_sub(len));
-    write(sink, room.get(..len).unwrap_or_default(), lane, moved).await?;
-    Ok(if read == Some(0) {
-        Source::End
-    } else {
-        Source::Ready { most: len }
-    })
-}
-
-/// Writes all of `bytes` and counts what is written, also if it is not all.
-async fn write(
-    sink: &mut WriteHalf<'_>,
-    mut bytes: &[u8],
-    lane: &mut Lane,
-    moved: &AtomicU64,
-) -> Result<(), Ending> {
-    while !bytes.is_empty() {
-        let written = sink.write(bytes).await?;
-        if written == 0 {
-            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
-        }
-        lane.count(written);
-        moved.fetch_add(1, Ordering::Relaxed);
-        bytes = bytes.get(written..).unwrap_or_default();
-    }
-    Ok(())
-}
-
-/// Returns when nothing has moved for `idle` (or up to a quarter longer).
-async fn silence(moved: &AtomicU64, idle: Duration) {
-    let mut seen = moved.load(Ordering::Relaxed);
-    let mut silent = 0;
-    while silent < LOOKS {
-        tokio::time::sleep(idle / LOOKS).await;
-        let now = moved.load(Ordering::Relaxed);
-        silent = if now == seen { silent + 1 } else { 0 };
-        seen = now;
-    }
-}
+/// An instant that no connection lives to see, where a time-out has none.
+const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 impl From<io::Error> for Ending {
     fn from(error: io::Error) -> Self {
         Self::Broken(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,9 +145,12 @@ async fn connected(mut inbox: Inbox, shared: &Shared, log: &Log<'_>) -> Result<(
         up: Lane::new(user, Direction::Up),
         down: Lane::new(user, Direction::Down),
     };
-    let idle = shared.timeouts.half_closed;
+    let patience = relay::Patience {
+        open: shared.timeouts.idle,
+        half_closed: shared.timeouts.half_closed,
+    };
     let reason: Reason = tokio::select! {
-        ending = relay::relay(&mut client, &mut stream, &early, &mut lanes, idle) => ending.into(),
+        ending = relay::relay(&mut client, &mut stream, &early, &mut lanes, patience) => ending.into(),
         () = user.revoked() => SessionError::Revoked.into(),
         () = shared.cut.cancelled() => SessionError::Stopping.into(),
     };

@@ -9,6 +9,7 @@
 //! [timeouts]
 //! handshake = "10s"
 //! connect = "10s"
+//! idle = "86400s"
 //! half_closed = "600s"
 //! drain = "30s"
 //!
@@ -50,6 +51,7 @@ pub struct File {
 struct TimeoutsTable {
     handshake: Option<Text<Length>>,
     connect: Option<Text<Length>>,
+    idle: Option<Text<Length>>,
     half_closed: Option<Text<Length>>,
     drain: Option<Text<Length>>,
 }
@@ -129,6 +131,7 @@ impl File {
             &mut config.timeouts.connect,
             self.timeouts.connect.map(length),
         );
+        set(&mut config.timeouts.idle, self.timeouts.idle.map(length));
         set(
             &mut config.timeouts.half_closed,
             self.timeouts.half_closed.map(length),

@@ -1,6 +1,7 @@
 //! One direction of one connection: what it may move, what it has moved.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use super::Ending;
 use crate::budget::{Claim, Refusal};
@@ -42,18 +43,30 @@ impl Lane {
         self.claim.is_some()
     }
 
-    /// Waits until some of `most` bytes may move, and says how many.
-    pub(super) async fn acquire(&mut self, most: usize) -> Result<usize, Ending> {
+    /// Whether what was granted was granted by the limit that holds now.
+    pub(super) fn is_current(&self) -> bool {
+        self.layout == self.account.layout()
+    }
+
+    /// Ready when some of `most` bytes may move: how many. They are its own
+    /// until they are counted or given back.
+    pub(super) fn poll_acquire(
+        &mut self,
+        context: &mut Context<'_>,
+        most: usize,
+    ) -> Poll<Result<usize, Ending>> {
         loop {
-            if self.layout != self.account.layout() {
+            if !self.is_current() {
                 self.renew();
             }
             let Some(claim) = &mut self.claim else {
-                return Ok(most);
+                return Poll::Ready(Ok(most));
             };
-            match claim.acquire(to_u64(most)).await {
-                Ok(granted) => return Ok(usize::try_from(granted).unwrap_or(most)),
-                Err(Refusal::Never) => return Err(Ending::Limit),
+            match ready!(claim.poll_acquire(to_u64(most), context)) {
+                Ok(granted) => {
+                    return Poll::Ready(Ok(usize::try_from(granted).unwrap_or(most)));
+                }
+                Err(Refusal::Never) => return Poll::Ready(Err(Ending::Limit)),
                 Err(Refusal::Retired) => self.renew(),
             }
         }

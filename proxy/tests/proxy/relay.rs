@@ -132,30 +132,111 @@ async fn a_reset_is_passed_on_as_a_reset() {
     );
 }
 
+/// Limits under which bytes are spliced in large pieces, spliced in small ones,
+/// copied, and moved as they come.
+fn ways() -> [Limits; 4] {
+    let shared = |policy: &str| Limits::Shared(policy.parse().unwrap());
+    [
+        Limits::Unlimited,
+        shared("token-bucket:rate=1GB/s,burst=10MB"),
+        shared("token-bucket:rate=200MB/s,burst=64KiB"),
+        shared("token-bucket:rate=20MB/s,burst=1500B"),
+    ]
+}
+
 #[tokio::test]
 async fn both_ways_at_once_every_byte_arrives_and_is_counted() {
-    let proxy = Proxy::start(Limits::Unlimited).await;
     let target = echo().await;
-    let said = noise(8 << 20);
-    let mut client = proxy.line(target).await;
-    let (mut source, mut sink) = client.split();
-    let mut heard = Vec::new();
-    let send = async {
-        sink.write_all(&said).await.unwrap();
-        sink.shutdown().await.unwrap();
-    };
-    let (_, read) = in_time(async { tokio::join!(send, source.read_to_end(&mut heard)) }).await;
-    read.unwrap();
-    assert!(heard == said);
-    let bytes = said.len() as u64;
-    usage(
-        &proxy,
-        Usage {
-            upload_bytes: bytes,
-            download_bytes: bytes,
-        },
-    )
+    let said = noise(4 << 20);
+    for limits in ways() {
+        let proxy = Proxy::start(limits).await;
+        let mut client = proxy.line(target).await;
+        let (mut source, mut sink) = client.split();
+        let mut heard = Vec::new();
+        let send = async {
+            sink.write_all(&said).await.unwrap();
+            sink.shutdown().await.unwrap();
+        };
+        let (_, read) = in_time(async { tokio::join!(send, source.read_to_end(&mut heard)) }).await;
+        read.unwrap();
+        assert!(heard == said, "{limits}");
+        let bytes = said.len() as u64;
+        usage(
+            &proxy,
+            Usage {
+                upload_bytes: bytes,
+                download_bytes: bytes,
+            },
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_every_byte() {
+    let said = std::sync::Arc::new(noise(12 << 20));
+    let copy = std::sync::Arc::clone(&said);
+    let target = target(move |mut client| {
+        let said = std::sync::Arc::clone(&copy);
+        async move {
+            client.write_all(&said).await.unwrap();
+        }
+    })
     .await;
+    for limits in ways().into_iter().take(3) {
+        let proxy = Proxy::start(limits).await;
+        let mut client = proxy.line(target).await;
+        let (mut heard, mut room) = (Vec::new(), vec![0; 700_000]);
+        // Long enough for everything on the way to fill up, again and again.
+        for pause in [200, 100, 50, 0, 50, 0, 0, 50] {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let len = in_time(client.read(&mut room)).await.unwrap();
+            heard.extend(&room[..len]);
+        }
+        heard.extend(read_to_end(&mut client).await);
+        assert!(heard == *said, "{limits}");
+        let bytes = said.len() as u64;
+        usage(
+            &proxy,
+            Usage {
+                upload_bytes: 0,
+                download_bytes: bytes,
+            },
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn small_messages_follow_large_ones() {
+    let target = echo().await;
+    for limits in ways() {
+        let proxy = Proxy::start(limits).await;
+        let mut client = proxy.line(target).await;
+        for len in [1, 16_383, 16_384, 16_385, 2, 70_000, 1, 1, 32_768, 3] {
+            let said = noise(len);
+            client.write_all(&said).await.unwrap();
+            assert!(
+                read_exact(&mut client, len).await == said,
+                "{limits}: {len}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_open_connection_that_falls_silent_is_closed_if_so_configured() {
+    let change = |config: &mut proxy::Config| config.timeouts.idle = Duration::from_millis(400);
+    let proxy = Proxy::start_with(Limits::Unlimited, change).await;
+    let mut client = proxy.line(echo().await).await;
+    // Longer than the time-out, but never silent for as long.
+    for _ in 0..12 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(read_exact(&mut client, 1).await, b"x");
+    }
+    let ended = in_time(client.read(&mut [0])).await;
+    assert!(!matches!(ended, Ok(1..)), "{ended:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,348 @@
+//! One direction: wait, ask, move, until the end.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+
+use super::copy::{self, BUFFER_LEN};
+use super::pipe::Pipe;
+use super::{Ending, Lane, Side};
+
+/// What is read of a source that may have little: one buffer, cheaper than a
+/// pipe. Less is never spliced.
+const SMALL: usize = 16 * 1024;
+/// The most that is spliced at once.
+const LARGEST: usize = 1024 * 1024;
+/// The least to which that shrinks for a sink that does not keep up, so that
+/// little is held for it.
+const SMALLEST: usize = 64 * 1024;
+
+/// From a source to a sink. Both are brought to each call.
+pub(super) struct Way<'a> {
+    lane: &'a mut Lane,
+    held: Held,
+    /// Bytes that were granted and have not moved.
+    paid: usize,
+    /// Bytes that are known to be at the source.
+    known: usize,
+    /// The most to splice at once.
+    piece: usize,
+    /// Whether the source seems to have much.
+    bulk: bool,
+    /// Whether the sink must be told to pass on what it was given.
+    unflushed: bool,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Moving,
+    /// The source has ended, the sink is to be told.
+    Closing,
+    Closed,
+}
+
+/// What has been read and not written.
+enum Held {
+    Nothing,
+    Bytes { bytes: Box<[u8]>, from: usize },
+    Piped(Pipe),
+}
+
+/// Whether there may be more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Open,
+    Ended,
+}
+
+impl<'a> Way<'a> {
+    /// A direction that begins with `early`, which is not paid for.
+    pub(super) fn new(lane: &'a mut Lane, early: &[u8]) -> Self {
+        Self {
+            lane,
+            held: Held::bytes(early),
+            paid: 0,
+            known: 0,
+            piece: SMALLEST,
+            bulk: false,
+            unflushed: false,
+            phase: Phase::Moving,
+        }
+    }
+
+    /// Bytes written so far.
+    pub(super) const fn moved(&self) -> u64 {
+        self.lane.moved()
+    }
+
+    /// Ready when the source has ended and the sink has been told.
+    pub(super) fn poll<S: Side, K: Side>(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &mut S,
+        sink: &mut K,
+    ) -> Poll<Result<(), Ending>> {
+        loop {
+            match self.phase {
+                Phase::Closed => return Poll::Ready(Ok(())),
+                Phase::Closing => {
+                    ready!(Pin::new(&mut *sink).poll_shutdown(context))?;
+                    self.phase = Phase::Closed;
+                }
+                Phase::Moving => {
+                    ready!(self.poll_held(context, sink))?;
+                    if ready!(self.poll_source(context, source, sink))? == Source::Ended {
+                        self.phase = Phase::Closing;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what is held, as far as it is paid for, and pays for the rest.
+    fn poll_held<K: Side>(
+        &mut self,
+        context: &mut Context<'_>,
+        sink: &mut K,
+    ) -> Poll<Result<(), Ending>> {
+        loop {
+            let len = self.held.len();
+            if len == 0 {
+                break;
+            }
+            if self.paid > 0 && !self.lane.is_current() {
+                // What a pipe holds is too much to pass by a new limit.
+                self.lane.give_back(self.paid);
+                self.paid = 0;
+            }
+            if self.paid == 0 {
+                self.paid = ready!(self.lane.poll_acquire(context, len))?;
+            }
+            let written = ready!(self.held.poll_write(context, sink, len.min(self.paid)))?;
+            self.wrote(written)?;
+            if written < len && matches!(self.held, Held::Piped(_)) {
+                // What a sink takes at once is all that is worth holding for it.
+                self.piece = written.clamp(SMALLEST, LARGEST);
+            }
+        }
+        if self.unflushed {
+            ready!(Pin::new(sink).poll_flush(context))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn wrote(&mut self, written: usize) -> Result<(), Ending> {
+        if written == 0 {
+            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+        }
+        self.lane.count(written);
+        self.paid = self.paid.saturating_sub(written);
+        self.unflushed = true;
+        Ok(())
+    }
+
+    /// Waits for both ends and the budget, and takes the next piece.
+    fn poll_source<S: Side, K: Side>(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &mut S,
+        sink: &mut K,
+    ) -> Poll<Result<Source, Ending>> {
+        if let Some(sink) = sink.plain() {
+            ready!(sink.poll_write_ready(context))?;
+        }
+        let Some(from) = source.plain() else {
+            return self.poll_layered(context, source);
+        };
+        // Not `readable`: that one never yields to other tasks while there is something.
+        ready!(from.poll_read_ready(context))?;
+        let Some(most) = self.worth_asking(from)? else {
+            return Poll::Ready(Ok(Source::Ended));
+        };
+        if most == 0 {
+            return Poll::Ready(Ok(Source::Open));
+        }
+        self.paid = ready!(self.lane.poll_acquire(context, most))?;
+        let much = self.paid >= SMALL && most > SMALL;
+        if much
+            && sink.plain().is_some()
+            && let Some(pipe) = Pipe::take()
+        {
+            return Poll::Ready(self.splice(from, pipe));
+        }
+        self.poll_copy(context, source, sink)
+    }
+
+    /// How much to ask the budget for: none at the end, zero if `from` has
+    /// nothing after all. A limit is asked for no more than there is, nor for
+    /// the end; without one it does not matter.
+    fn worth_asking(&mut self, from: &TcpStream) -> io::Result<Option<usize>> {
+        if !self.lane.is_limited() {
+            return Ok(Some(if self.bulk { self.piece } else { SMALL }));
+        }
+        if self.known == 0 {
+            self.known = copy::there(from)?;
+        }
+        if self.known == 0 && copy::ended(from)? {
+            return Ok(None);
+        }
+        Ok(Some(self.known.min(self.piece)))
+    }
+
+    /// Moves what was granted into `pipe`.
+    fn splice(&mut self, from: &TcpStream, mut pipe: Pipe) -> Result<Source, Ending> {
+        let asked = self.paid;
+        let moved = match pipe.fill(from, asked) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            outcome => Some(outcome?),
+        };
+        self.took(moved.unwrap_or(0));
+        self.bulk = moved.is_none_or(|moved| moved >= SMALL);
+        if moved == Some(asked) {
+            self.piece = (self.piece * 2).min(LARGEST);
+        }
+        if pipe.len() > 0 {
+            self.held = Held::Piped(pipe);
+        }
+        Ok(Source::from(moved))
+    }
+
+    /// Moves what was granted through the thread's buffer; what the sink does
+    /// not take at once is held.
+    fn poll_copy<S: Side, K: Side>(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &mut S,
+        sink: &mut K,
+    ) -> Poll<Result<Source, Ending>> {
+        let most = self.paid.min(BUFFER_LEN);
+        copy::with_buffer(|buffer| {
+            let room = buffer.get_mut(..most).unwrap_or_default();
+            let mut read = ReadBuf::new(room);
+            // Not `try_read`: this remembers a source that was emptied, which saves asking it again.
+            let outcome = Pin::new(source).poll_read(context, &mut read);
+            let bytes = read.filled();
+            self.took(bytes.len());
+            ready!(outcome)?;
+            self.bulk = bytes.len() >= SMALL;
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(Source::Ended));
+            }
+            let written = match Pin::new(sink).poll_write(context, bytes) {
+                Poll::Ready(written) => {
+                    let written = written?;
+                    self.wrote(written)?;
+                    written
+                }
+                Poll::Pending => 0,
+            };
+            self.held = Held::bytes(bytes.get(written..).unwrap_or_default());
+            Poll::Ready(Ok(Source::Open))
+        })
+    }
+
+    /// Takes what a layer between us and the socket has for us. Nobody knows
+    /// how much that is before it is read, so it is paid for afterwards.
+    fn poll_layered<S: Side>(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &mut S,
+    ) -> Poll<Result<Source, Ending>> {
+        copy::with_buffer(|buffer| {
+            let room = buffer.get_mut(..SMALL).unwrap_or_default();
+            let mut read = ReadBuf::new(room);
+            ready!(Pin::new(source).poll_read(context, &mut read))?;
+            self.held = Held::bytes(read.filled());
+            Poll::Ready(Ok(Source::from(Some(read.filled().len()))))
+        })
+    }
+
+    /// `moved` bytes have left the source; what else was granted goes back.
+    fn took(&mut self, moved: usize) {
+        self.known = self.known.saturating_sub(moved);
+        self.lane.give_back(self.paid.saturating_sub(moved));
+        self.paid = moved;
+    }
+}
+
+impl Drop for Way<'_> {
+    fn drop(&mut self) {
+        self.lane.give_back(self.paid);
+    }
+}
+
+impl Held {
+    fn bytes(bytes: &[u8]) -> Self {
+        if bytes.is_empty() {
+            Self::Nothing
+        } else {
+            Self::Bytes {
+                bytes: bytes.into(),
+                from: 0,
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Bytes { bytes, from } => bytes.len().saturating_sub(*from),
+            Self::Piped(pipe) => pipe.len(),
+        }
+    }
+
+    /// Writes up to `most` bytes and forgets them.
+    fn poll_write<K: Side>(
+        &mut self,
+        context: &mut Context<'_>,
+        sink: &mut K,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let written = match self {
+            Self::Nothing => 0,
+            Self::Bytes { bytes, from } => {
+                let to = from.saturating_add(most).min(bytes.len());
+                let now = bytes.get(*from..to).unwrap_or_default();
+                let written = ready!(Pin::new(sink).poll_write(context, now))?;
+                *from = from.saturating_add(written);
+                written
+            }
+            Self::Piped(pipe) => ready!(poll_drain(pipe, context, sink, most))?,
+        };
+        if self.len() == 0 {
+            *self = Self::Nothing;
+        }
+        Poll::Ready(Ok(written))
+    }
+}
+
+fn poll_drain<K: Side>(
+    pipe: &mut Pipe,
+    context: &mut Context<'_>,
+    sink: &K,
+    most: usize,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(sink.tcp().poll_write_ready(context))?;
+        match pipe.drain(sink.tcp(), most) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            outcome => return Poll::Ready(outcome),
+        }
+    }
+}
+
+impl From<Option<usize>> for Source {
+    /// From what was read: none is "nothing yet", zero the end.
+    fn from(read: Option<usize>) -> Self {
+        if read == Some(0) {
+            Self::Ended
+        } else {
+            Self::Open
+        }
+    }
+}
