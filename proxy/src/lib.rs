@@ -21,7 +21,7 @@
 //! let address = server.addrs()[0];
 //! let users = server.users();
 //! let limits = Limits::down("token-bucket:rate=5000B/s,burst=5000B".parse()?);
-//! users.add(NewUser { name: "ada".into(), password: b"pw".to_vec(), limits }).await?;
+//! users.add(NewUser { name: "ada".into(), password: b"pw".to_vec(), rules: limits.into() }).await?;
 //! let running = tokio::spawn(server.run(std::future::pending()));
 //! users.set_limits("ada", Limits::down("token-bucket:rate=10kB/s,burst=5000B".parse()?)).await?;
 //! println!("{address} {:?}", users.usage("ada"));
@@ -43,5 +43,5 @@ mod socket;
 pub use config::{Caps, Config, Timeouts};
 pub use server::{BindError, RunError, Server};
 pub use users::{
-    Database, Direction, Limits, NewUser, PasswordCost, Usage, User, UserError, Users,
+    Database, Direction, Limits, NewUser, PasswordCost, Rules, Usage, User, UserError, Users,
 };

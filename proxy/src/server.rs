@@ -158,7 +158,10 @@ impl Server {
             };
             tokio::spawn(accept::run(listener, door));
         }
-        let books = tokio::spawn(keep_books(Arc::clone(&shared), self.accounting_interval));
+        let done = CancellationToken::new();
+        let _done = done.clone().drop_guard();
+        let books = keep_books(Arc::clone(&shared), self.accounting_interval, done.clone());
+        let books = tokio::spawn(books);
         shutdown.await;
         shared.stopping.cancel();
         sessions.close();
@@ -170,7 +173,11 @@ impl Server {
             shared.cut.cancel();
             sessions.wait().await;
         }
-        books.abort();
+        // Not cut short: a write of which nobody hears whether it was done would be in doubt.
+        done.cancel();
+        if let Err(error) = books.await {
+            tracing::error!(%error, "the task that writes usage has failed");
+        }
         Ok(shared.users.flush().await?)
     }
 }
@@ -222,12 +229,13 @@ impl Drop for Witness {
 }
 
 /// Writes usage at an interval and looks for changes that others made.
-async fn keep_books(shared: Arc<Shared>, interval: Duration) {
+async fn keep_books(shared: Arc<Shared>, interval: Duration, done: CancellationToken) {
     let mut flush = ticks(interval);
     let mut refresh = ticks(REFRESH);
     let mut works = true;
     loop {
         let outcome = tokio::select! {
+            () = done.cancelled() => return,
             _ = flush.tick() => shared.users.flush().await.map_err(UserError::from),
             _ = refresh.tick() => shared.users.refresh().await,
         };

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::egress::EgressError;
 use crate::protocol::{Dialect, Target, WireError, line, socks5};
 use crate::relay::{self, Ending, Lane, Lanes};
 use crate::server::Shared;
-use crate::users::{Authenticated, Direction, LoginError};
+use crate::users::{Authenticated, Direction, LoginError, Revocation, TooMany};
 
 mod handshake;
 mod inbox;
@@ -40,9 +40,9 @@ pub(crate) enum SessionError {
     /// The client is not who it says.
     #[error(transparent)]
     Login(#[from] LoginError),
-    /// The user has as many connections as one may have.
-    #[error("the user has too many connections")]
-    TooMany,
+    /// The user has as many connections, or addresses, as one may have.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
     /// The target was not reached.
     #[error("{}", chain(.0))]
     Egress(#[from] EgressError),
@@ -55,9 +55,10 @@ pub(crate) enum SessionError {
     /// The client went away.
     #[error("the client went away: {0}")]
     Client(#[from] io::Error),
-    /// The user was disabled, deleted or given another password.
-    #[error("the user was revoked")]
-    Revoked,
+    /// The user was disabled, deleted or given another password, or is beyond
+    /// quota or expiry.
+    #[error(transparent)]
+    Revoked(#[from] Revocation),
     /// The server stops.
     #[error("the server stops")]
     Stopping,
@@ -76,7 +77,7 @@ pub(crate) async fn serve(client: TcpStream, source: SocketAddr, shared: Arc<Sha
     let source = SocketAddr::new(source.ip().to_canonical(), source.port());
     let id = shared.next_id();
     let mut inbox = Inbox::new(client);
-    match open(&mut inbox, &shared).await {
+    match open(&mut inbox, &shared, source.ip()).await {
         Ok(opened) => {
             let log = Log {
                 id,
@@ -89,11 +90,7 @@ pub(crate) async fn serve(client: TcpStream, source: SocketAddr, shared: Arc<Sha
             }
         }
         Err(error) => {
-            if let SessionError::Login(LoginError::Refused) = error {
-                tracing::warn!(id, %source, "auth_failed");
-            } else {
-                tracing::info!(id, %source, reason = %error, "refused");
-            }
+            tracing::info!(id, %source, reason = %error, "refused");
             if !matches!(
                 error,
                 SessionError::Timeout | SessionError::Evicted | SessionError::Client(_)
@@ -105,10 +102,10 @@ pub(crate) async fn serve(client: TcpStream, source: SocketAddr, shared: Arc<Sha
 }
 
 /// Everything up to the whole request, within one deadline.
-async fn open(inbox: &mut Inbox, shared: &Shared) -> Result<Opened, SessionError> {
+async fn open(inbox: &mut Inbox, shared: &Shared, source: IpAddr) -> Result<Opened, SessionError> {
     let place = shared.handshakes.enter();
     tokio::select! {
-        opened = handshake::run(inbox, &shared.users) => opened,
+        opened = handshake::run(inbox, &shared.users, source) => opened,
         () = tokio::time::sleep(shared.timeouts.handshake) => Err(SessionError::Timeout),
         () = place.evicted() => Err(SessionError::Evicted),
         () = shared.stopping.cancelled() => Err(SessionError::Stopping),
@@ -122,13 +119,16 @@ async fn connected(mut inbox: Inbox, shared: &Shared, log: &Log<'_>) -> Result<(
         user,
         target,
     } = log.opened;
-    let Some(_connection) = user.connection(shared.caps.connections_per_user) else {
-        refuse(inbox, *dialect, socks5::Code::NotAllowed).await;
-        return Err(SessionError::TooMany);
+    let _connection = match user.connection(shared.caps.connections_per_user, log.source.ip()) {
+        Ok(connection) => connection,
+        Err(too_many) => {
+            refuse(inbox, *dialect, socks5::Code::NotAllowed).await;
+            return Err(too_many.into());
+        }
     };
     let dialled = tokio::select! {
         dialled = shared.egress.connect(user, target) => dialled,
-        () = user.revoked() => return Err(SessionError::Revoked),
+        why = user.revoked() => return Err(why.into()),
         () = shared.cut.cancelled() => return Err(SessionError::Stopping),
     };
     let mut stream = match dialled {
@@ -151,7 +151,7 @@ async fn connected(mut inbox: Inbox, shared: &Shared, log: &Log<'_>) -> Result<(
     };
     let reason: Reason = tokio::select! {
         ending = relay::relay(&mut client, &mut stream, &early, &mut lanes, patience) => ending.into(),
-        () = user.revoked() => SessionError::Revoked.into(),
+        why = user.revoked() => SessionError::from(why).into(),
         () = shared.cut.cancelled() => SessionError::Stopping.into(),
     };
     if let Reason::Cut(_) = reason {

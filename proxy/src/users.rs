@@ -6,6 +6,8 @@
 //! command line) when the server next looks, ten times a second.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -15,17 +17,25 @@ use crate::budget::Clock;
 use crate::protocol::Credentials;
 
 mod account;
+mod agenda;
+mod calendar;
 mod ledger;
 mod limits;
 mod password;
+mod presence;
+mod rules;
 mod store;
 
 pub(crate) use account::Account;
-pub use account::Authenticated;
+pub use account::{Authenticated, Revocation, Standing};
+pub use calendar::{CalendarError, Moment, Period, Span};
 pub use limits::{Direction, LimitError, Limits, token_bucket};
 pub use password::{MAX_PASSWORD_LEN, PasswordCost, PasswordError};
+pub(crate) use presence::TooMany;
+pub use rules::{Beyond, Cap, Expiry, Quota, RuleError, Rules, RulesChange};
 pub use store::{Database, StoreError};
 
+use agenda::Agenda;
 use ledger::Ledger;
 use password::Passwords;
 use store::{Change, NewRow, Store, UserRow};
@@ -43,6 +53,10 @@ struct Inner {
     passwords: Passwords,
     clock: Clock,
     accounts: RwLock<HashMap<String, Arc<Account>>>,
+    /// The rules for everybody.
+    everybody: RwLock<Rules>,
+    /// When to look at whom again.
+    agenda: Agenda,
     /// What `accounts` was read at.
     revision: AtomicI64,
     ledger: Arc<Ledger>,
@@ -57,8 +71,8 @@ pub struct NewUser {
     pub name: String,
     /// The password, 1 to [`MAX_PASSWORD_LEN`] bytes.
     pub password: Vec<u8>,
-    /// The limits.
-    pub limits: Limits,
+    /// The user's own rules; [`Limits`] turn into rules that say nothing else.
+    pub rules: Rules,
 }
 
 /// A user, as far as an operator sees them.
@@ -68,10 +82,22 @@ pub struct User {
     pub name: String,
     /// Whether they may log in.
     pub enabled: bool,
-    /// The limits.
+    /// When the account was made.
+    pub created_at: Moment,
+    /// The limits, own or for everybody, while the standing is good.
     pub limits: Limits,
+    /// The user's own rules.
+    pub own: Rules,
+    /// The rules that hold: own ones, and where they say nothing those for everybody.
+    pub rules: Rules,
+    /// Whether they are within quota and expiry.
+    pub standing: Standing,
     /// Payload bytes so far.
     pub usage: Usage,
+    /// Payload bytes of the current period.
+    pub period: PeriodUsage,
+    /// When the current period ends, if it does.
+    pub period_end: Option<Moment>,
 }
 
 /// Payload bytes, counted when written to the other side.
@@ -83,6 +109,16 @@ pub struct Usage {
     pub download_bytes: u64,
 }
 
+/// Payload bytes of one period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeriodUsage {
+    /// The first instant of the period.
+    pub start: Moment,
+    /// What was moved in it. Bytes belong to the period in which they are
+    /// written to the database.
+    pub usage: Usage,
+}
+
 /// Why an account could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
@@ -92,6 +128,9 @@ pub enum UserError {
     /// The password.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// The rules for everybody cannot be read.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// The name is none.
     #[error(
         "{name:?} is no name: 1 to {MAX_NAME_LEN} bytes without white space and control characters"
@@ -108,6 +147,10 @@ pub enum LoginError {
     /// Unknown name, wrong password or disabled user: which, nobody is told.
     #[error("name or password is wrong")]
     Refused,
+    /// Name and password are right, but the user may not be connected now:
+    /// quota or expiry.
+    #[error(transparent)]
+    Barred(Revocation),
     /// Not the client's fault.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -121,10 +164,12 @@ impl Users {
     /// [`UserError`]
     pub async fn open(database: &Database, cost: PasswordCost) -> Result<Self, UserError> {
         let inner = Inner {
-            store: Store::open(database).await?,
+            store: Store::open(database, writer_name()?).await?,
             passwords: Passwords::new(cost)?,
             clock: Clock::new(),
             accounts: RwLock::default(),
+            everybody: RwLock::default(),
+            agenda: Agenda::default(),
             revision: AtomicI64::new(0),
             ledger: Arc::default(),
             writing: tokio::sync::Mutex::default(),
@@ -157,7 +202,11 @@ impl Users {
             rows.push(NewRow {
                 name,
                 password_hash,
-                limits: user.limits.to_text(),
+                enabled: true,
+                created_at: Moment::now(),
+                rules: user.rules.to_text(),
+                usage: Usage::default(),
+                period: PeriodUsage::default(),
             });
         }
         self.0.store.insert(&rows).await?;
@@ -171,7 +220,35 @@ impl Users {
     /// # Errors
     /// [`StoreError::Unknown`] or another [`UserError`].
     pub async fn set_limits(&self, name: &str, limits: Limits) -> Result<(), UserError> {
-        self.change(name, Change::Limits(limits.to_text())).await
+        let change = RulesChange {
+            limits: Some(Some(limits)),
+            ..RulesChange::default()
+        };
+        self.set_rules(name, change).await
+    }
+
+    /// Changes some of a user's rules. Open connections feel a limit, a quota
+    /// and an expiry at once; caps on connections and addresses hold for new ones.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`] or another [`UserError`].
+    pub async fn set_rules(&self, name: &str, change: RulesChange) -> Result<(), UserError> {
+        self.change(name, Change::Rules(change)).await
+    }
+
+    /// The rules for everybody.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        *self.0.everybody.read()
+    }
+
+    /// Changes some of the rules for everybody.
+    ///
+    /// # Errors
+    /// [`UserError`]
+    pub async fn set_everybodys_rules(&self, change: RulesChange) -> Result<(), UserError> {
+        self.0.store.change_rules(&change).await?;
+        self.reload().await
     }
 
     /// Changes the password and closes the user's connections.
@@ -239,23 +316,28 @@ impl Users {
             .map(|account| account.usage())
     }
 
-    /// Checks a name and a password; costs the same whether the name exists or not.
+    /// Checks a name and a password that came from `source`; costs the same
+    /// whether the name exists or not.
     pub(crate) async fn authenticate(
         &self,
         credentials: &Credentials,
+        source: IpAddr,
     ) -> Result<Authenticated, LoginError> {
         let name = std::str::from_utf8(&credentials.name).unwrap_or_default();
         let account = self.0.accounts.read().get(name).map(Arc::clone);
         let hash = account.as_ref().map(|account| account.password_hash());
-        let fits = self
-            .0
-            .passwords
-            .verify(hash.clone(), &credentials.password)
-            .await?;
-        let (Some(account), Some(hash), true) = (account, hash, fits) else {
-            return Err(LoginError::Refused);
+        let verified = self.0.passwords.verify(hash.clone(), &credentials.password);
+        let admitted = match (account, hash, verified.await?) {
+            (Some(account), Some(hash), true) => account.admit(&hash),
+            _ => Err(Revocation::Changed),
         };
-        account.admit(&hash).ok_or(LoginError::Refused)
+        admitted.map_err(|why| match why {
+            Revocation::Changed => {
+                failed_login(credentials, source);
+                LoginError::Refused
+            }
+            why => LoginError::Barred(why),
+        })
     }
 
     /// Writes what was counted since the last time; what cannot be written now
@@ -265,8 +347,10 @@ impl Users {
         self.0.ledger.flush(&self.0.store).await
     }
 
-    /// Reads everybody again if another process has changed somebody.
+    /// Looks at those whose period or account ends, and reads everybody again
+    /// if another process has changed somebody.
     pub(crate) async fn refresh(&self) -> Result<(), UserError> {
+        self.0.agenda.attend(Moment::now());
         if self.0.store.revision().await? == self.0.revision.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -275,6 +359,7 @@ impl Users {
 
     async fn change(&self, name: &str, change: Change) -> Result<(), UserError> {
         let _writing = self.0.writing.lock().await;
+        self.0.ledger.resolve(&self.0.store).await?;
         let (revision, row) = self.0.store.change(name, &change).await?;
         let known = self.0.accounts.read().get(name).map(Arc::clone);
         let updated = self.updated(known, row);
@@ -302,27 +387,31 @@ impl Users {
 
     async fn reload(&self) -> Result<(), UserError> {
         let _writing = self.0.writing.lock().await;
-        let (revision, rows) = self.0.store.users().await?;
-        let mut accounts = self.0.accounts.write();
-        let mut before = std::mem::take(&mut *accounts);
-        for row in rows {
+        self.0.ledger.resolve(&self.0.store).await?;
+        let snapshot = self.0.store.snapshot().await?;
+        *self.0.everybody.write() = Rules::from_text(&snapshot.rules)?;
+        let mut before = self.0.accounts.read().clone();
+        let mut after = HashMap::with_capacity(snapshot.users.len());
+        self.0.agenda.clear();
+        for row in snapshot.users {
             let known = before.remove(&row.name);
             if let Some(account) = self.updated(known, row) {
-                accounts.insert(account.name().to_owned(), account);
+                after.insert(account.name().to_owned(), account);
             }
         }
+        *self.0.accounts.write() = after;
         before.values().for_each(|gone| gone.revoke());
-        self.0.revision.store(revision, Ordering::Relaxed);
+        self.0.revision.store(snapshot.revision, Ordering::Relaxed);
         Ok(())
     }
 
     /// The account of a row: the one we know if it is the same user, which
     /// keeps its connections, budgets and counters.
     fn updated(&self, known: Option<Arc<Account>>, row: UserRow) -> Option<Arc<Account>> {
-        let limits = match Limits::from_text(&row.limits) {
-            Ok(limits) => limits,
+        let rules = match Rules::from_text(&row.rules) {
+            Ok(rules) => rules,
             Err(error) => {
-                tracing::error!(name = %row.name, %error, "a user has limits that we cannot read, and is locked out");
+                tracing::error!(name = %row.name, %error, "a user has rules that we cannot read, and is locked out");
                 known.inspect(|account| account.revoke());
                 return None;
             }
@@ -336,10 +425,43 @@ impl Users {
         });
         let account = known.unwrap_or_else(|| {
             let (clock, ledger) = (self.0.clock.clone(), Arc::clone(&self.0.ledger));
-            Arc::new(Account::new(row.id, row.name.clone(), clock, ledger))
+            Arc::new(Account::new(&row, clock, ledger))
         });
-        account.update(&row, limits);
+        let review_at = account.update(&row, rules, &self.0.everybody.read(), Moment::now());
+        if let Some(at) = review_at {
+            self.0.agenda.add(at, &account);
+        }
         Some(account)
+    }
+}
+
+impl Usage {
+    /// Both directions.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.upload_bytes.saturating_add(self.download_bytes)
+    }
+}
+
+impl Add for Usage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            upload_bytes: self.upload_bytes.saturating_add(other.upload_bytes),
+            download_bytes: self.download_bytes.saturating_add(other.download_bytes),
+        }
+    }
+}
+
+impl Sub for Usage {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            upload_bytes: self.upload_bytes.saturating_sub(other.upload_bytes),
+            download_bytes: self.download_bytes.saturating_sub(other.download_bytes),
+        }
     }
 }
 
@@ -347,7 +469,7 @@ impl std::fmt::Debug for NewUser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NewUser")
             .field("name", &self.name)
-            .field("limits", &self.limits)
+            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }
@@ -359,4 +481,18 @@ fn checked_name(name: String) -> Result<String, UserError> {
     } else {
         Err(UserError::Name { name })
     }
+}
+
+/// The line that operators' tools read: its form is documented.
+fn failed_login(credentials: &Credentials, source: IpAddr) {
+    let source = source.to_canonical();
+    let name = String::from_utf8_lossy(&credentials.name);
+    // Escaped, and short: the client chose it.
+    let user: String = name.chars().take(64).collect();
+    tracing::warn!(%source, ?user, "auth_failed");
+}
+
+/// A name that no other process has.
+fn writer_name() -> Result<String, PasswordError> {
+    Ok(format!("{:032x}", u128::from_ne_bytes(password::random()?)))
 }

@@ -114,13 +114,13 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             common,
         } => {
             let password = password.read()?;
-            let limits = limits.read()?.unwrap_or_default();
+            let rules = limits.read()?.map(Into::into).unwrap_or_default();
             let (users, printer) = common.open().await?;
             users
                 .add(NewUser {
                     name: name.clone(),
                     password,
-                    limits,
+                    rules,
                 })
                 .await
                 .map_err(failure)?;

@@ -82,7 +82,7 @@ async fn lanes(limits: Limits) -> (Lanes, tempfile::TempDir) {
         .add(NewUser {
             name: name.clone(),
             password: password.clone(),
-            limits,
+            rules: limits.into(),
         })
         .await
         .unwrap();
@@ -90,7 +90,10 @@ async fn lanes(limits: Limits) -> (Lanes, tempfile::TempDir) {
         name: name.into(),
         password,
     };
-    let user: users::Authenticated = users.authenticate(&credentials).await.unwrap();
+    let user: users::Authenticated = users
+        .authenticate(&credentials, [127, 0, 0, 1].into())
+        .await
+        .unwrap();
     let lanes = Lanes {
         up: Lane::new(&user, Direction::Up),
         down: Lane::new(&user, Direction::Down),

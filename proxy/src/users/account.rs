@@ -1,14 +1,18 @@
 //! One user as the running server knows them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use flow::Policy;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::calendar::Moment;
 use super::ledger::{Counters, Ledger};
-use super::store::UserRow;
+use super::presence::{Place, Presence, TooMany};
+use super::rules::{Beyond, Rules};
+use super::store::{Delta, UserRow};
 use super::{Direction, Limits, Usage, User};
 use crate::budget::{Budget, Clock};
 
@@ -18,11 +22,12 @@ use crate::budget::{Budget, Clock};
 pub(crate) struct Account {
     id: i64,
     name: String,
+    created_at: Moment,
     clock: Clock,
     state: Mutex<State>,
     /// Grows when a direction gets another budget.
     layout: AtomicU64,
-    connections: AtomicUsize,
+    presence: Presence,
     counters: Counters,
     ledger: Arc<Ledger>,
 }
@@ -31,10 +36,49 @@ pub(crate) struct Account {
 struct State {
     password_hash: Arc<str>,
     enabled: bool,
-    limits: Limits,
+    /// The user's own rules, and what holds with those for everybody.
+    own: Rules,
+    rules: Rules,
+    standing: Standing,
+    /// When the standing may change by itself.
+    review_at: Option<Moment>,
+    /// What the budgets were made of.
+    applied: Limits,
     budgets: Budgets,
-    /// Cancelled when the connections that were admitted under it must close.
-    admission: CancellationToken,
+    /// Ended when the connections that were admitted under it must close.
+    admission: Arc<Admission>,
+}
+
+/// Whether a user is within quota and expiry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Within.
+    #[default]
+    Good,
+    /// The quota of the period is used up.
+    OverQuota,
+    /// The account has ended.
+    Expired,
+}
+
+/// Why a user must not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Revocation {
+    /// Disabled, deleted, or with another password.
+    #[error("the user was revoked")]
+    Changed,
+    /// See [`Standing::OverQuota`].
+    #[error("the quota is used up")]
+    OverQuota,
+    /// See [`Standing::Expired`].
+    #[error("the account has expired")]
+    Expired,
+}
+
+#[derive(Debug, Default)]
+struct Admission {
+    over: CancellationToken,
+    why: OnceLock<Revocation>,
 }
 
 /// At most one of `shared` and the other two.
@@ -50,26 +94,31 @@ struct Budgets {
 #[derive(Debug)]
 pub struct Authenticated {
     account: Arc<Account>,
-    admission: CancellationToken,
+    admission: Arc<Admission>,
 }
 
 impl Account {
     /// A user who cannot log in until [`Account::update`].
-    pub(crate) fn new(id: i64, name: String, clock: Clock, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(row: &UserRow, clock: Clock, ledger: Arc<Ledger>) -> Self {
         let state = State {
             password_hash: Arc::from(""),
             enabled: false,
-            limits: Limits::Unlimited,
+            own: Rules::default(),
+            rules: Rules::default(),
+            standing: Standing::Good,
+            review_at: None,
+            applied: Limits::Unlimited,
             budgets: Budgets::default(),
-            admission: CancellationToken::new(),
+            admission: Arc::default(),
         };
         Self {
-            id,
-            name,
+            id: row.id,
+            name: row.name.clone(),
+            created_at: row.created_at,
             clock,
             state: Mutex::new(state),
             layout: AtomicU64::new(0),
-            connections: AtomicUsize::new(0),
+            presence: Presence::default(),
             counters: Counters::default(),
             ledger,
         }
@@ -93,11 +142,18 @@ impl Account {
 
     pub(crate) fn user(&self) -> User {
         let state = self.state.lock();
+        let period = self.counters.period();
         User {
             name: self.name.clone(),
             enabled: state.enabled,
-            limits: state.limits,
+            created_at: self.created_at,
+            limits: state.rules.limits.unwrap_or_default(),
+            own: state.own,
+            rules: state.rules,
+            standing: state.standing,
             usage: self.usage(),
+            period,
+            period_end: state.rules.period().around(period.start).end,
         }
     }
 
@@ -105,43 +161,92 @@ impl Account {
         Arc::clone(&self.state.lock().password_hash)
     }
 
-    /// Lets somebody in who has the password that `hash` was made of, unless
-    /// it has changed meanwhile or the user is disabled.
-    pub(crate) fn admit(self: Arc<Self>, hash: &str) -> Option<Authenticated> {
-        let state = self.state.lock();
-        let admitted = state.enabled && *state.password_hash == *hash;
-        let admission = state.admission.clone();
+    /// Lets somebody in who has the password that `hash` was made of.
+    ///
+    /// # Errors
+    /// Why not: it has changed meanwhile, the user is disabled, or beyond
+    /// quota or expiry.
+    pub(crate) fn admit(self: Arc<Self>, hash: &str) -> Result<Authenticated, Revocation> {
+        let now = Moment::now();
+        let mut state = self.state.lock();
+        if state.review_at.is_some_and(|at| at <= now) {
+            self.review_locked(&mut state, now);
+        }
+        if !state.enabled || *state.password_hash != *hash {
+            return Err(Revocation::Changed);
+        }
+        if let Some(why) = state.refused() {
+            return Err(why);
+        }
+        let admission = Arc::clone(&state.admission);
         drop(state);
-        admitted.then_some(Authenticated {
+        Ok(Authenticated {
             account: self,
             admission,
         })
     }
 
-    /// Takes over what the database says.
-    pub(crate) fn update(&self, row: &UserRow, limits: Limits) {
-        self.counters.set_stored(row.usage);
+    /// Takes over what the database says; says when to [`Account::review`] it.
+    pub(crate) fn update(
+        &self,
+        row: &UserRow,
+        own: Rules,
+        everybody: &Rules,
+        now: Moment,
+    ) -> Option<Moment> {
+        self.counters.set_stored(row.booked);
         let mut state = self.state.lock();
         if !row.enabled || *state.password_hash != *row.password_hash {
-            state.close_all();
+            state.close_all(Revocation::Changed);
         }
         state.enabled = row.enabled;
         if *state.password_hash != *row.password_hash {
             state.password_hash = row.password_hash.as_str().into();
         }
-        if state.limits != limits {
-            state.limits = limits;
+        state.own = own;
+        state.rules = own.or(everybody);
+        self.review_locked(&mut state, now)
+    }
+
+    /// Finds out whether the user is within quota and expiry, and what follows;
+    /// says when to do so again.
+    pub(crate) fn review(&self, now: Moment) -> Option<Moment> {
+        self.review_locked(&mut self.state.lock(), now)
+    }
+
+    fn review_locked(&self, state: &mut State, now: Moment) -> Option<Moment> {
+        let span = state.rules.period().around(now);
+        let over = self.counters.watch(state.rules.quota_bytes(), span.start);
+        let end = state.rules.end();
+        let standing = match end {
+            Some(end) if end <= now => Standing::Expired,
+            _ if over => Standing::OverQuota,
+            _ => Standing::Good,
+        };
+        if state.standing != standing {
+            tracing::info!(user = %self.name, before = ?state.standing, now = ?standing, "standing changed");
+            state.standing = standing;
+        }
+        if let Some(why) = state.refused() {
+            state.close_all(why);
+        }
+        let limits = state.limits();
+        if state.applied != limits {
+            state.applied = limits;
             if state.budgets.change(limits, &self.clock) {
                 self.layout.fetch_add(1, Ordering::Release);
             }
         }
+        let later = [span.end, end.filter(|end| *end > now)];
+        state.review_at = later.into_iter().flatten().min();
+        state.review_at
     }
 
     /// Closes every connection and lets nobody in again.
     pub(crate) fn revoke(&self) {
         let mut state = self.state.lock();
         state.enabled = false;
-        state.close_all();
+        state.close_all(Revocation::Changed);
     }
 
     /// Grows whenever [`Account::budget`] would answer anew.
@@ -161,13 +266,46 @@ impl Account {
 
     /// Counts payload that has been written to the other side.
     pub(crate) fn count(self: &Arc<Self>, direction: Direction, bytes: u64) {
-        self.ledger.count(self, direction, bytes);
+        if self.ledger.count(self, direction, bytes) {
+            self.review(Moment::now());
+        }
+    }
+
+    /// What the database does not know of yet.
+    pub(crate) fn delta(&self) -> Delta {
+        self.counters.taken(self.id)
     }
 }
 
 impl State {
-    fn close_all(&mut self) {
-        std::mem::take(&mut self.admission).cancel();
+    fn close_all(&mut self, why: Revocation) {
+        let admission = std::mem::take(&mut self.admission);
+        // The first reason is the one that counts.
+        let _ = admission.why.set(why);
+        admission.over.cancel();
+    }
+
+    /// Why the user may not be connected, as far as quota and expiry go.
+    fn refused(&self) -> Option<Revocation> {
+        if matches!(self.rules.beyond, Some(Beyond::SlowTo(_))) {
+            return None;
+        }
+        match self.standing {
+            Standing::Good => None,
+            Standing::OverQuota => Some(Revocation::OverQuota),
+            Standing::Expired => Some(Revocation::Expired),
+        }
+    }
+
+    /// The limits that hold with this standing.
+    fn limits(&self) -> Limits {
+        let limits = self.rules.limits.unwrap_or_default();
+        match (self.standing, self.rules.beyond) {
+            (Standing::OverQuota | Standing::Expired, Some(Beyond::SlowTo(rate))) => {
+                Beyond::slowed(limits, rate)
+            }
+            _ => limits,
+        }
     }
 }
 
@@ -212,26 +350,45 @@ impl Authenticated {
         &self.account
     }
 
-    /// Returns when the user must not go on.
-    pub(crate) async fn revoked(&self) {
-        self.admission.cancelled().await;
+    /// Returns when the user must not go on, and why.
+    pub(crate) async fn revoked(&self) -> Revocation {
+        self.admission.over.cancelled().await;
+        let why = self.admission.why.get();
+        why.copied().unwrap_or(Revocation::Changed)
     }
 
-    /// Counts one more connection of the user while the guard lives; `None`
-    /// if there are `most` already.
-    pub(crate) fn connection(&self, most: usize) -> Option<ConnectionCount> {
-        let count = ConnectionCount(Arc::clone(&self.account));
-        let before = self.account.connections.fetch_add(1, Ordering::AcqRel);
-        (before < most).then_some(count)
+    /// Counts one more connection of the user, from `source`, while the guard
+    /// lives; where no rule says how many a user may have, `most`.
+    ///
+    /// # Errors
+    /// [`TooMany`]
+    pub(crate) fn connection(
+        &self,
+        most: usize,
+        source: IpAddr,
+    ) -> Result<ConnectionCount, TooMany> {
+        let rules = self.account.state.lock().rules;
+        let most = u64::try_from(most).unwrap_or(u64::MAX);
+        let connections = rules.connections.map_or(Some(most), |cap| cap.most());
+        let addresses = rules.addresses.and_then(|cap| cap.most());
+        let account = Arc::clone(&self.account);
+        let place = account.presence.enter(source, connections, addresses)?;
+        Ok(ConnectionCount { account, place })
     }
 }
 
 /// One open connection of a user.
 #[derive(Debug)]
-pub(crate) struct ConnectionCount(Arc<Account>);
+pub(crate) struct ConnectionCount {
+    account: Arc<Account>,
+    place: Place,
+}
 
 impl Drop for ConnectionCount {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        self.account.presence.leave(self.place);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,115 +1,316 @@
 //! Who has moved bytes that the database does not know of yet.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use super::account::Account;
-use super::store::{Store, StoreError};
-use super::{Direction, Usage};
+use super::calendar::Moment;
+use super::store::{Booked, Delta, Store, StoreError};
+use super::{Direction, PeriodUsage, Usage};
+
+/// Written to [`Counters::trip`] where no quota is to be watched.
+const NEVER: u64 = u64::MAX;
 
 /// The accounts with something to flush.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     waiting: Mutex<Vec<Arc<Account>>>,
+    writes: Mutex<Writes>,
+}
+
+#[derive(Debug, Default)]
+struct Writes {
+    /// The number of the last one that was begun.
+    sequence: i64,
+    /// The one of which it is not known whether it was done.
+    doubtful: Option<Write>,
+}
+
+#[derive(Debug)]
+struct Write {
+    sequence: i64,
+    parts: Vec<(Arc<Account>, Usage)>,
 }
 
 /// The counters of one account.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
-    /// What the database holds.
-    stored: Mutex<Usage>,
+    /// What this process has counted; they only grow.
     upload: AtomicU64,
     download: AtomicU64,
+    /// The sum of both at which the quota is used up.
+    trip: AtomicU64,
     /// Whether the account waits in the ledger.
     listed: AtomicBool,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    /// What the database holds.
+    stored: Booked,
+    /// What of the counted is in there.
+    flushed: Usage,
+    /// The first instant of the current period.
+    period_start: Moment,
 }
 
 impl Ledger {
-    /// Counts payload of `account`.
-    pub(crate) fn count(&self, account: &Arc<Account>, direction: Direction, bytes: u64) {
+    /// Counts payload of `account`; says whether that used up its quota.
+    pub(crate) fn count(&self, account: &Arc<Account>, direction: Direction, bytes: u64) -> bool {
         let counters = account.counters();
-        counters
-            .pending(direction)
-            .fetch_add(bytes, Ordering::AcqRel);
-        if !counters.listed.swap(true, Ordering::AcqRel) {
-            self.waiting.lock().push(Arc::clone(account));
+        counters.add(direction, bytes);
+        // Counted before this is read, as it is read after this is written in
+        // `taken`: one of the two sees the other.
+        if !counters.listed.load(Ordering::SeqCst) {
+            self.list(account);
         }
+        counters.trips()
     }
 
-    /// Adds what waits to the database, all of it or, on error, none.
+    /// Adds what waits to the database, all of it or, on error, none: what was
+    /// not written is written next time, and nothing twice.
     pub(crate) async fn flush(&self, store: &Store) -> Result<(), StoreError> {
+        self.resolve(store).await?;
         let accounts = std::mem::take(&mut *self.waiting.lock());
         if accounts.is_empty() {
             return Ok(());
         }
-        let deltas: HashMap<_, _> = accounts
-            .iter()
-            .map(|account| (account.id(), account.counters().taken()))
+        let deltas: Vec<_> = accounts.iter().map(|account| account.delta()).collect();
+        let parts = accounts
+            .into_iter()
+            .zip(&deltas)
+            .map(|(account, delta)| (account, delta.usage))
             .collect();
-        let outcome = store.add_usage(&deltas).await;
-        for account in accounts {
-            match (&outcome, deltas.get(&account.id())) {
-                (Ok(()), Some(delta)) => account.counters().settle(*delta),
-                _ => self.relist(account),
-            }
+        let sequence = self.begin(parts);
+        let booked = store.add_usage(sequence, &deltas).await?;
+        let booked: std::collections::HashMap<_, _> = booked.into_iter().collect();
+        for (account, delta) in self.end() {
+            let booked = booked.get(&account.id()).copied();
+            account.counters().settle(delta, booked);
         }
-        outcome
+        Ok(())
     }
 
-    fn relist(&self, account: Arc<Account>) {
-        if !account.counters().listed.swap(true, Ordering::AcqRel) {
-            self.waiting.lock().push(account);
+    /// Finds out about a write of which it is not known whether it was done.
+    pub(crate) async fn resolve(&self, store: &Store) -> Result<(), StoreError> {
+        let doubtful = self
+            .writes
+            .lock()
+            .doubtful
+            .as_ref()
+            .map(|write| write.sequence);
+        let Some(sequence) = doubtful else {
+            return Ok(());
+        };
+        let done = store.last_written().await? >= sequence;
+        for (account, delta) in self.end() {
+            if done {
+                account.counters().settle(delta, None);
+            } else {
+                self.list(&account);
+            }
+        }
+        Ok(())
+    }
+
+    /// From here on a write is doubtful until it has ended.
+    fn begin(&self, parts: Vec<(Arc<Account>, Usage)>) -> i64 {
+        let mut writes = self.writes.lock();
+        writes.sequence += 1;
+        let sequence = writes.sequence;
+        writes.doubtful = Some(Write { sequence, parts });
+        sequence
+    }
+
+    fn end(&self) -> Vec<(Arc<Account>, Usage)> {
+        let write = self.writes.lock().doubtful.take();
+        write.map(|write| write.parts).unwrap_or_default()
+    }
+
+    fn list(&self, account: &Arc<Account>) {
+        if !account.counters().listed.swap(true, Ordering::SeqCst) {
+            self.waiting.lock().push(Arc::clone(account));
+        }
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            upload: AtomicU64::new(0),
+            download: AtomicU64::new(0),
+            trip: AtomicU64::new(NEVER),
+            listed: AtomicBool::new(false),
+            books: Mutex::default(),
         }
     }
 }
 
 impl Counters {
-    /// What the database holds and what it does not know of yet.
+    /// What the account has used in its life.
     pub(crate) fn usage(&self) -> Usage {
-        let stored = self.stored.lock();
-        let pending = self.snapshot();
-        Usage {
-            upload_bytes: stored.upload_bytes.saturating_add(pending.upload_bytes),
-            download_bytes: stored.download_bytes.saturating_add(pending.download_bytes),
+        let books = self.books.lock();
+        books.stored.usage + (self.counted() - books.flushed)
+    }
+
+    /// What the account has used in the current period.
+    pub(crate) fn period(&self) -> PeriodUsage {
+        let books = self.books.lock();
+        PeriodUsage {
+            start: books.period_start,
+            usage: books.of_period() + (self.counted() - books.flushed),
         }
     }
 
     /// What the database was just read to hold.
-    pub(crate) fn set_stored(&self, usage: Usage) {
-        *self.stored.lock() = usage;
+    pub(crate) fn set_stored(&self, booked: Booked) {
+        self.books.lock().stored = booked;
+    }
+
+    /// Sets the current period and watches a quota in it; says whether that is
+    /// used up already.
+    pub(crate) fn watch(&self, quota: Option<u64>, period_start: Moment) -> bool {
+        let mut books = self.books.lock();
+        books.period_start = period_start;
+        let Some(quota) = quota else {
+            self.trip.store(NEVER, Ordering::SeqCst);
+            return false;
+        };
+        let counted = self.counted();
+        let used = (books.of_period() + (counted - books.flushed)).total();
+        if used >= quota {
+            self.trip.store(NEVER, Ordering::SeqCst);
+            return true;
+        }
+        let trip = counted.total().saturating_add(quota - used);
+        self.trip.store(trip, Ordering::SeqCst);
+        // Others may have counted past it before it was set.
+        self.trips()
     }
 
     /// Leaves the list, and says what to write. Whatever is counted from here
     /// on lists the account again.
-    fn taken(&self) -> Usage {
-        self.listed.store(false, Ordering::Release);
-        self.snapshot()
-    }
-
-    /// `delta` has been written.
-    fn settle(&self, delta: Usage) {
-        let mut stored = self.stored.lock();
-        self.upload.fetch_sub(delta.upload_bytes, Ordering::AcqRel);
-        self.download
-            .fetch_sub(delta.download_bytes, Ordering::AcqRel);
-        stored.upload_bytes = stored.upload_bytes.saturating_add(delta.upload_bytes);
-        stored.download_bytes = stored.download_bytes.saturating_add(delta.download_bytes);
-    }
-
-    fn snapshot(&self) -> Usage {
-        Usage {
-            upload_bytes: self.upload.load(Ordering::Acquire),
-            download_bytes: self.download.load(Ordering::Acquire),
+    pub(crate) fn taken(&self, id: i64) -> Delta {
+        self.listed.store(false, Ordering::SeqCst);
+        let books = self.books.lock();
+        Delta {
+            id,
+            usage: self.counted() - books.flushed,
+            period_start: books.period_start,
         }
     }
 
-    fn pending(&self, direction: Direction) -> &AtomicU64 {
-        match direction {
+    /// `delta` has been written, and led to what the database holds now.
+    fn settle(&self, delta: Usage, booked: Option<Booked>) {
+        let mut books = self.books.lock();
+        books.flushed = books.flushed + delta;
+        books.stored = booked.unwrap_or_else(|| Booked {
+            usage: books.stored.usage + delta,
+            period: PeriodUsage {
+                start: books.period_start,
+                usage: books.of_period() + delta,
+            },
+        });
+    }
+
+    fn add(&self, direction: Direction, bytes: u64) {
+        let counter = match direction {
             Direction::Up => &self.upload,
             Direction::Down => &self.download,
+        };
+        counter.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    /// Whether the quota has just been used up: true once.
+    fn trips(&self) -> bool {
+        let trip = self.trip.load(Ordering::SeqCst);
+        trip != NEVER
+            && self.counted().total() >= trip
+            && self
+                .trip
+                .compare_exchange(trip, NEVER, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
+    }
+
+    fn counted(&self) -> Usage {
+        Usage {
+            upload_bytes: self.upload.load(Ordering::SeqCst),
+            download_bytes: self.download.load(Ordering::SeqCst),
         }
+    }
+}
+
+impl Books {
+    /// What the database holds of the current period.
+    fn of_period(&self) -> Usage {
+        if self.stored.period.start == self.period_start {
+            self.stored.period.usage
+        } else {
+            Usage::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up(bytes: u64) -> Usage {
+        Usage {
+            upload_bytes: bytes,
+            download_bytes: 0,
+        }
+    }
+
+    fn booked(usage: u64, start: i64, period: u64) -> Booked {
+        Booked {
+            usage: up(usage),
+            period: PeriodUsage {
+                start: Moment::from_unix_seconds(start),
+                usage: up(period),
+            },
+        }
+    }
+
+    #[test]
+    fn a_quota_is_used_up_once() {
+        let counters = Counters::default();
+        let start = Moment::from_unix_seconds(100);
+        counters.set_stored(booked(1_000, 100, 60));
+        assert!(!counters.watch(Some(100), start));
+        counters.add(Direction::Up, 39);
+        assert!(!counters.trips());
+        counters.add(Direction::Down, 1);
+        assert!(counters.trips());
+        assert!(!counters.trips(), "only one is told");
+        assert!(counters.watch(Some(100), start), "and whoever asks");
+        // A new period, in which nothing has been written yet.
+        let delta = counters.taken(1);
+        assert_eq!(delta.usage.total(), 40);
+        counters.settle(delta.usage, Some(booked(1_040, 100, 100)));
+        assert!(!counters.watch(Some(100), Moment::from_unix_seconds(200)));
+        assert_eq!(counters.period().usage.total(), 0);
+        assert_eq!(counters.usage().total(), 1_040);
+    }
+
+    #[test]
+    fn what_others_wrote_counts_too() {
+        let counters = Counters::default();
+        counters.watch(Some(100), Moment::from_unix_seconds(0));
+        counters.add(Direction::Up, 10);
+        let delta = counters.taken(1);
+        counters.add(Direction::Up, 5);
+        // Another server has written 50 meanwhile.
+        counters.settle(delta.usage, Some(booked(60, 0, 60)));
+        assert_eq!(counters.usage(), up(65));
+        assert_eq!(counters.period().usage, up(65));
+        // Found out later that it had been written.
+        let delta = counters.taken(1);
+        counters.settle(delta.usage, None);
+        assert_eq!(counters.usage(), up(65));
+        assert_eq!(counters.taken(1).usage, Usage::default());
     }
 }

@@ -6,8 +6,6 @@ use flow::policy::{Defaults, Oversize};
 use flow::spec::SpecError;
 use flow::{ByteRate, ByteSize, Policy};
 
-use super::store::LimitText;
-
 /// The least default burst: one packet of an Ethernet.
 const LEAST_BURST: u64 = 1_500;
 /// The default burst is what the rate yields in this fraction of a second.
@@ -30,6 +28,17 @@ pub enum Limits {
         /// From the target to the client.
         down: Option<Policy>,
     },
+}
+
+/// The limits as the database has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LimitText {
+    /// One policy for both directions.
+    pub shared: Option<String>,
+    /// From the client.
+    pub up: Option<String>,
+    /// To the client.
+    pub down: Option<String>,
 }
 
 /// Which way bytes go.
@@ -113,24 +122,35 @@ impl Limits {
         }
     }
 
+    /// No limit is the policy `none` for both directions.
     pub(crate) fn to_text(self) -> LimitText {
-        let [shared, up, down] = self
-            .policies()
-            .map(|policy| policy.map(|policy| policy.to_string()));
-        LimitText { shared, up, down }
+        let [shared, up, down] = match self.policies() {
+            [None, None, None] => [Some(Policy::None), None, None],
+            policies => policies,
+        };
+        let text = |policy: Option<Policy>| policy.map(|policy| policy.to_string());
+        LimitText {
+            shared: text(shared),
+            up: text(up),
+            down: text(down),
+        }
     }
 
-    pub(crate) fn from_text(text: &LimitText) -> Result<Self, LimitError> {
+    /// `None` if the text says nothing.
+    pub(crate) fn from_text(text: &LimitText) -> Result<Option<Self>, LimitError> {
         let read = |text: &Option<String>| {
             text.as_deref()
                 .map(|text| Self::policy(text, None, None))
                 .transpose()
         };
-        match (read(&text.shared)?, read(&text.up)?, read(&text.down)?) {
-            (None, None, None) => Ok(Self::Unlimited),
-            (Some(policy), ..) => Ok(Self::Shared(policy)),
-            (None, up, down) => Ok(Self::PerDirection { up, down }),
-        }
+        Ok(
+            match (read(&text.shared)?, read(&text.up)?, read(&text.down)?) {
+                (None, None, None) => None,
+                (Some(Policy::None), ..) => Some(Self::Unlimited),
+                (Some(policy), ..) => Some(Self::Shared(policy)),
+                (None, up, down) => Some(Self::PerDirection { up, down }),
+            },
+        )
     }
 }
 
@@ -226,12 +246,14 @@ mod tests {
             Limits::up(policy),
             Limits::down(policy),
         ] {
-            assert_eq!(Limits::from_text(&limits.to_text()).unwrap(), limits);
+            let read = Limits::from_text(&limits.to_text()).unwrap();
+            assert_eq!(read, Some(limits));
         }
         let none = Limits::Shared(Policy::None);
         assert_eq!(
             Limits::from_text(&none.to_text()).unwrap(),
-            Limits::Unlimited
+            Some(Limits::Unlimited)
         );
+        assert_eq!(Limits::from_text(&LimitText::default()).unwrap(), None);
     }
 }

@@ -96,7 +96,7 @@ impl Passwords {
             dummy: hash_now(&cost, b"nobody")?.into(),
             cost,
             slots: Arc::new(Semaphore::new(cores.saturating_sub(1).max(1))),
-            key: argon2::password_hash::try_generate_salt().map_err(failed)?,
+            key: random()?,
             verified: Mutex::default(),
         })
     }
@@ -199,6 +199,14 @@ impl fmt::Debug for Passwords {
             .field("cost", &self.cost)
             .finish_non_exhaustive()
     }
+}
+
+/// Unpredictable bytes.
+///
+/// # Errors
+/// [`PasswordError::Hash`] if the system has none.
+pub(super) fn random() -> Result<[u8; 16], PasswordError> {
+    argon2::password_hash::try_generate_salt().map_err(failed)
 }
 
 fn fits(password: &[u8]) -> bool {

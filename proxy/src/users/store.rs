@@ -1,143 +1,71 @@
-//! The database: users, limits and usage in SQLite.
+//! The database: users, rules and usage, in SQLite or PostgreSQL.
 //!
 //! One connection writes and reads; nothing here is on the data path. Every
-//! value is a bound parameter. The SQL stays within what SQLite and PostgreSQL
-//! share.
+//! value is a bound parameter. Apart from how a transaction begins and the
+//! migrations, both databases get the same statements.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, SqliteConnection};
-use tokio::sync::Mutex;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Row};
 
-use super::Usage;
+use super::calendar::Moment;
+use super::limits::LimitText;
+use super::rules::{Rules, RulesChange, RulesText};
+use super::{PeriodUsage, Usage};
+
+mod database;
+mod file;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use database::{Database, StoreError};
+
+type Transaction = sqlx::Transaction<'static, Any>;
+
+/// The columns of a rule, in the order of [`RulesText::columns`].
+macro_rules! rule_columns {
+    () => {
+        "limit_shared, limit_up, limit_down, connections, addresses, quota, expires, beyond"
+    };
+}
 
 /// The columns that [`user`] reads.
 macro_rules! select_users {
     () => {
-        "SELECT id, name, password_hash, enabled, limit_shared, limit_up, limit_down, \
-         upload_bytes, download_bytes FROM users JOIN usage ON user_id = id"
+        concat!(
+            "SELECT id, name, password_hash, enabled, created_at, ",
+            rule_columns!(),
+            ", upload_bytes, download_bytes, \
+             period_start, period_upload_bytes, period_download_bytes \
+             FROM users JOIN usage ON user_id = id"
+        )
     };
 }
 
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the accounts are kept: a SQLite file.
-///
-/// Written as a path or as a URL, `sqlite:///var/lib/weirgate/weirgate.db`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Database {
-    path: PathBuf,
-}
+/// How long a database may be away before a statement fails.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Database {
-    /// The SQLite file at `path`, made if it does not exist.
-    #[must_use]
-    pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
-    }
+/// How long a process that wrote usage is remembered.
+const WRITERS_KEPT: i64 = 7 * 86_400;
 
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
+/// Rows in one statement: one of these numbers, so that there are few
+/// different statements to prepare.
+const BATCHES: [usize; 4] = [256, 32, 4, 1];
 
-impl FromStr for Database {
-    type Err = StoreError;
-
-    fn from_str(url: &str) -> Result<Self, StoreError> {
-        let path = match url.split_once(':') {
-            Some(("sqlite", rest)) => rest.strip_prefix("//").unwrap_or(rest),
-            Some((scheme, rest)) if rest.starts_with("//") => {
-                return Err(StoreError::Scheme {
-                    scheme: scheme.to_owned(),
-                });
-            }
-            _ => url,
-        };
-        if path.is_empty() {
-            return Err(StoreError::Scheme {
-                scheme: url.to_owned(),
-            });
-        }
-        Ok(Self::file(path))
-    }
-}
-
-impl fmt::Display for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sqlite://{}", self.path.display())
-    }
-}
-
-/// What the database could not do.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The URL names something other than SQLite.
-    #[error("{scheme:?} is no database we know: write a path or sqlite:///absolute/path")]
-    Scheme {
-        /// What came before the colon.
-        scheme: String,
-    },
-    /// The file or its folder cannot be made.
-    #[error("cannot make the database {}", path.display())]
-    Create {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The file cannot be opened or brought to the current schema.
-    #[error("cannot open the database {}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: sqlx::Error,
-    },
-    /// The schema is not one of ours, or newer than this program.
-    #[error("cannot bring the database {} to the current schema", path.display())]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: sqlx::migrate::MigrateError,
-    },
-    /// A name is taken.
-    #[error("there is a user {name:?} already")]
-    Exists {
-        /// The name.
-        name: String,
-    },
-    /// A name is not known.
-    #[error("there is no user {name:?}")]
-    Unknown {
-        /// The name.
-        name: String,
-    },
-    /// A statement failed.
-    #[error("the database does not answer")]
-    Query(#[from] sqlx::Error),
-}
-
-/// The limit columns of a user, as text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LimitText {
-    /// One policy for both directions.
-    pub shared: Option<String>,
-    /// From the client.
-    pub up: Option<String>,
-    /// To the client.
-    pub down: Option<String>,
+/// What speaks SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Sqlite,
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "not in this build")
+    )]
+    Postgres,
 }
 
 /// A user to be stored.
@@ -147,8 +75,16 @@ pub(crate) struct NewRow {
     pub name: String,
     /// A PHC string.
     pub password_hash: String,
-    /// The limits.
-    pub limits: LimitText,
+    /// Whether they may log in.
+    pub enabled: bool,
+    /// When the account was made.
+    pub created_at: Moment,
+    /// The user's own rules.
+    pub rules: RulesText,
+    /// What was used elsewhere.
+    pub usage: Usage,
+    /// What of it in the period that is current.
+    pub period: PeriodUsage,
 }
 
 /// A user as stored.
@@ -162,10 +98,30 @@ pub(crate) struct UserRow {
     pub password_hash: String,
     /// Whether they may log in.
     pub enabled: bool,
-    /// The limits.
-    pub limits: LimitText,
-    /// Bytes flushed so far.
+    /// When the account was made.
+    pub created_at: Moment,
+    /// The user's own rules.
+    pub rules: RulesText,
+    /// What the database knows of.
+    pub booked: Booked,
+}
+
+/// Usage as the database has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Booked {
+    /// Of the account's life.
     pub usage: Usage,
+    /// Of the last period in which anything was written.
+    pub period: PeriodUsage,
+}
+
+/// Everything that a server holds in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub revision: i64,
+    /// The rules for everybody.
+    pub rules: RulesText,
+    pub users: Vec<UserRow>,
 }
 
 /// One change of a user.
@@ -175,48 +131,68 @@ pub(crate) enum Change {
     PasswordHash(String),
     /// May, or may not, log in.
     Enabled(bool),
-    /// Other limits.
-    Limits(LimitText),
+    /// Other rules.
+    Rules(RulesChange),
+}
+
+/// Usage to be added to what the database has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delta {
+    /// The user's id.
+    pub id: i64,
+    /// What was moved since the last write.
+    pub usage: Usage,
+    /// The first instant of the current period.
+    pub period_start: Moment,
 }
 
 /// The open database.
 #[derive(Debug)]
 pub(crate) struct Store {
-    connection: Mutex<SqliteConnection>,
+    pool: AnyPool,
+    kind: Kind,
+    /// The name of this process among those that write usage.
+    writer: String,
 }
 
 impl Store {
-    /// Opens the database, makes it (readable by its owner alone) if it is not
-    /// there, and brings it to the current schema.
+    /// Opens the database, makes it if it is a file that is not there (readable
+    /// by its owner alone), and brings it to the current schema. `writer` is a
+    /// name that no other process has.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub(crate) async fn open(database: &Database) -> Result<Self, StoreError> {
-        let path = database.path.clone();
-        make_private(&path).map_err(|source| StoreError::Create {
-            path: path.clone(),
+    pub(crate) async fn open(database: &Database, writer: String) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let open = |source| StoreError::Open {
+            database: database.clone(),
             source,
-        })?;
-        let mut connection = SqliteConnectOptions::new()
-            .filename(&path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(true)
-            .disable_statement_logging()
-            .connect()
+        };
+        let kind = file::prepare(database)?;
+        let url = database.url().map_err(|error| open(error.into()))?;
+        let options: AnyConnectOptions = url.parse().map_err(open)?;
+        let options = options.disable_statement_logging();
+        // Not by the pool: it would try again and again where there is no database.
+        let mut first = options.connect().await.map_err(open)?;
+        prepare(kind, &mut first).await.map_err(open)?;
+        migrate(kind, &mut first)
             .await
-            .map_err(|source| StoreError::Open {
-                path: path.clone(),
+            .map_err(|source| StoreError::Schema {
+                database: database.clone(),
                 source,
             })?;
-        migrations()
-            .run(&mut connection)
+        first.close().await.map_err(open)?;
+        let pool = AnyPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(kind == Kind::Postgres)
+            .after_connect(move |connection, _| Box::pin(prepare(kind, connection)))
+            .connect_with(options)
             .await
-            .map_err(|source| StoreError::Schema { path, source })?;
-        Ok(Self {
-            connection: Mutex::new(connection),
-        })
+            .map_err(open)?;
+        Ok(Self { pool, kind, writer })
     }
 
     /// Stores all of `rows` or none.
@@ -224,29 +200,37 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] for the first name that is taken.
     pub(crate) async fn insert(&self, rows: &[NewRow]) -> Result<(), StoreError> {
-        let now = unix_seconds();
-        let mut connection = self.connection.lock().await;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.write().await?;
         for row in rows {
-            let inserted = sqlx::query(
-                "INSERT INTO users (name, password_hash, limit_shared, limit_up, limit_down, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
-            )
-            .bind(&row.name)
-            .bind(&row.password_hash)
-            .bind(&row.limits.shared)
-            .bind(&row.limits.up)
-            .bind(&row.limits.down)
-            .bind(now)
-            .fetch_one(&mut *transaction)
-            .await;
+            let query = sqlx::query(concat!(
+                "INSERT INTO users (name, password_hash, enabled, created_at, ",
+                rule_columns!(),
+                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id"
+            ));
+            let query = query
+                .bind(row.name.as_str())
+                .bind(row.password_hash.as_str())
+                .bind(i64::from(row.enabled))
+                .bind(row.created_at.unix_seconds());
+            let inserted = bind_rules(query, &row.rules)
+                .fetch_one(&mut *transaction)
+                .await;
             let id: i64 = inserted
                 .map_err(|error| taken(error, &row.name))?
                 .try_get(0)?;
-            sqlx::query("INSERT INTO usage (user_id) VALUES ($1)")
-                .bind(id)
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query(
+                "INSERT INTO usage (user_id, upload_bytes, download_bytes, \
+                 period_start, period_upload_bytes, period_download_bytes) \
+                 VALUES ($1, $2, $3, $4, $5, $6)",
+            )
+            .bind(id)
+            .bind(to_column(row.usage.upload_bytes))
+            .bind(to_column(row.usage.download_bytes))
+            .bind(row.period.start.unix_seconds())
+            .bind(to_column(row.period.usage.upload_bytes))
+            .bind(to_column(row.period.usage.download_bytes))
+            .execute(&mut *transaction)
+            .await?;
         }
         transaction.commit().await?;
         Ok(())
@@ -261,28 +245,53 @@ impl Store {
         name: &str,
         change: &Change,
     ) -> Result<(i64, UserRow), StoreError> {
+        let mut transaction = self.write().await?;
         let query = match change {
-            Change::PasswordHash(hash) => sqlx::query("UPDATE users SET password_hash = $2 WHERE name = $1").bind(name).bind(hash),
-            Change::Enabled(enabled) => sqlx::query("UPDATE users SET enabled = $2 WHERE name = $1").bind(name).bind(i64::from(*enabled)),
-            Change::Limits(limits) => {
-                sqlx::query("UPDATE users SET limit_shared = $2, limit_up = $3, limit_down = $4 WHERE name = $1")
+            Change::PasswordHash(hash) => {
+                sqlx::query("UPDATE users SET password_hash = $2 WHERE name = $1")
                     .bind(name)
-                    .bind(&limits.shared)
-                    .bind(&limits.up)
-                    .bind(&limits.down)
+                    .bind(hash.as_str())
+            }
+            Change::Enabled(enabled) => {
+                sqlx::query("UPDATE users SET enabled = $2 WHERE name = $1")
+                    .bind(name)
+                    .bind(i64::from(*enabled))
+            }
+            Change::Rules(change) => {
+                let row = self.locked_user(&mut transaction, name).await?;
+                let rules = Rules::from_text(&row.rules)?.changed(change).to_text();
+                let query = sqlx::query(concat!(
+                    "UPDATE users SET (",
+                    rule_columns!(),
+                    ") = ($2, $3, $4, $5, $6, $7, $8, $9) WHERE name = $1"
+                ));
+                bind_rules(query.bind(name), &rules)
             }
         };
-        let mut connection = self.connection.lock().await;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        found(
-            query.execute(&mut *transaction).await?.rows_affected(),
-            name,
-        )?;
-        let query = sqlx::query(concat!(select_users!(), " WHERE name = $1")).bind(name);
-        let row = user(&query.fetch_one(&mut *transaction).await?)?;
+        let changed = query.execute(&mut *transaction).await?;
+        found(changed.rows_affected(), name)?;
+        let row = self.locked_user(&mut transaction, name).await?;
         let revision = revision(&mut transaction).await?;
         transaction.commit().await?;
         Ok((revision, row))
+    }
+
+    /// Changes the rules for everybody.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`], [`StoreError::Rule`]
+    pub(crate) async fn change_rules(&self, change: &RulesChange) -> Result<(), StoreError> {
+        let mut transaction = self.write().await?;
+        let text = everybodys_rules(&mut transaction).await?;
+        let rules = Rules::from_text(&text)?.changed(change).to_text();
+        let query = sqlx::query(concat!(
+            "UPDATE rules SET (",
+            rule_columns!(),
+            ") = ($1, $2, $3, $4, $5, $6, $7, $8)"
+        ));
+        bind_rules(query, &rules).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Forgets one user, usage and all; says the revision after that.
@@ -290,8 +299,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unknown`] if there is none.
     pub(crate) async fn delete(&self, name: &str) -> Result<i64, StoreError> {
-        let mut connection = self.connection.lock().await;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.write().await?;
         let done = sqlx::query("DELETE FROM users WHERE name = $1")
             .bind(name)
             .execute(&mut *transaction)
@@ -302,103 +310,253 @@ impl Store {
         Ok(revision)
     }
 
-    /// Every user in order of name, and the revision they belong to.
+    /// Everything there is, as of one revision.
     ///
     /// # Errors
     /// [`StoreError::Query`]
-    pub(crate) async fn users(&self) -> Result<(i64, Vec<UserRow>), StoreError> {
-        let mut connection = self.connection.lock().await;
-        let mut transaction = connection.begin().await?;
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let begin = match self.kind {
+            Kind::Sqlite => "BEGIN",
+            Kind::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        let mut transaction = self.pool.begin_with(begin).await?;
         let revision = revision(&mut transaction).await?;
-        let query = sqlx::query(concat!(select_users!(), " ORDER BY name"));
-        let rows = query.fetch_all(&mut *transaction).await?;
+        let rules = everybodys_rules(&mut transaction).await?;
+        let rows = sqlx::query(select_users!())
+            .fetch_all(&mut *transaction)
+            .await?;
         transaction.commit().await?;
-        let users = rows.iter().map(user).collect::<Result<_, _>>()?;
-        Ok((revision, users))
+        Ok(Snapshot {
+            revision,
+            rules,
+            users: rows.iter().map(user).collect::<Result<_, _>>()?,
+        })
     }
 
-    /// A number that grows with every change of a user, whichever process makes it.
+    /// A number that grows with every change of a user or a rule, whichever
+    /// process makes it.
     ///
     /// # Errors
     /// [`StoreError::Query`]
     pub(crate) async fn revision(&self) -> Result<i64, StoreError> {
-        Ok(revision(&mut *self.connection.lock().await).await?)
+        Ok(revision(&mut *self.pool.acquire().await?).await?)
     }
 
-    /// Adds to the usage of users by id: all of it or, on error, none. Users
-    /// that are gone are passed over.
+    /// Adds to usage as this process' write number `sequence`: all of it or, on
+    /// error, none. Says what the users have then; those that are gone are
+    /// passed over.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`]; whether the write was done then says
+    /// [`Store::last_written`].
+    pub(crate) async fn add_usage(
+        &self,
+        sequence: i64,
+        deltas: &[Delta],
+    ) -> Result<Vec<(i64, Booked)>, StoreError> {
+        let now = Moment::now().unix_seconds();
+        let mut transaction = self.write().await?;
+        sqlx::query(
+            "INSERT INTO writers (id, sequence, seen_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, seen_at = excluded.seen_at",
+        )
+        .bind(self.writer.as_str())
+        .bind(sequence)
+        .bind(now)
+        .execute(&mut *transaction)
+        .await?;
+        if sequence == 1 {
+            sqlx::query("DELETE FROM writers WHERE seen_at < $1")
+                .bind(now - WRITERS_KEPT)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        let mut booked = Vec::with_capacity(deltas.len());
+        let mut rest = deltas;
+        while let Some(most) = BATCHES.into_iter().find(|&most| most <= rest.len()) {
+            let (batch, later) = rest.split_at(most);
+            booked.extend(add_batch(&mut transaction, batch).await?);
+            rest = later;
+        }
+        transaction.commit().await?;
+        Ok(booked)
+    }
+
+    /// The number of the last write of usage that this process has done.
     ///
     /// # Errors
     /// [`StoreError::Query`]
-    pub(crate) async fn add_usage(&self, deltas: &HashMap<i64, Usage>) -> Result<(), StoreError> {
-        let mut connection = self.connection.lock().await;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        for (id, delta) in deltas {
-            sqlx::query(
-                "UPDATE usage SET upload_bytes = upload_bytes + $2, download_bytes = download_bytes + $3 \
-                 WHERE user_id = $1",
-            )
-            .bind(id)
-            .bind(to_column(delta.upload_bytes))
-            .bind(to_column(delta.download_bytes))
-            .execute(&mut *transaction)
+    pub(crate) async fn last_written(&self) -> Result<i64, StoreError> {
+        let row = sqlx::query("SELECT sequence FROM writers WHERE id = $1")
+            .bind(self.writer.as_str())
+            .fetch_optional(&self.pool)
             .await?;
-        }
-        transaction.commit().await?;
-        Ok(())
+        Ok(row.map_or(Ok(0), |row| row.try_get(0))?)
+    }
+
+    async fn write(&self) -> Result<Transaction, StoreError> {
+        let begin = match self.kind {
+            Kind::Sqlite => "BEGIN IMMEDIATE",
+            Kind::Postgres => "BEGIN",
+        };
+        Ok(self.pool.begin_with(begin).await?)
+    }
+
+    /// One user, whom nobody else changes before the transaction ends.
+    async fn locked_user(
+        &self,
+        transaction: &mut Transaction,
+        name: &str,
+    ) -> Result<UserRow, StoreError> {
+        let query = match self.kind {
+            Kind::Sqlite => concat!(select_users!(), " WHERE name = $1"),
+            Kind::Postgres => concat!(select_users!(), " WHERE name = $1 FOR UPDATE"),
+        };
+        let row = sqlx::query(query)
+            .bind(name)
+            .fetch_optional(&mut **transaction)
+            .await?;
+        let row = row.ok_or_else(|| StoreError::Unknown {
+            name: name.to_owned(),
+        })?;
+        Ok(user(&row)?)
     }
 }
 
-async fn revision(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+/// What every connection is told first.
+async fn prepare(kind: Kind, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    let busy = BUSY_TIMEOUT.as_millis();
+    let statements = match kind {
+        Kind::Sqlite => format!(
+            "PRAGMA busy_timeout = {busy}; PRAGMA journal_mode = WAL; \
+             PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON"
+        ),
+        Kind::Postgres => format!(
+            "SET application_name = 'weirgate-proxy'; SET statement_timeout = {busy}; \
+             SET client_min_messages = warning"
+        ),
+    };
+    sqlx::raw_sql(AssertSqlSafe(statements))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Where two processes make the same database at once, one of them fails the
+/// first time and finds it made the second time.
+async fn migrate(
+    kind: Kind,
+    connection: &mut AnyConnection,
+) -> Result<(), sqlx::migrate::MigrateError> {
+    let migrations = schema::migrations(kind);
+    if migrations.run(&mut *connection).await.is_ok() {
+        return Ok(());
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    migrations.run(connection).await
+}
+
+async fn revision(connection: &mut AnyConnection) -> Result<i64, sqlx::Error> {
     sqlx::query("SELECT value FROM revision")
         .fetch_one(connection)
         .await?
         .try_get(0)
 }
 
-fn migrations() -> Migrator {
-    let users = include_str!("../../migrations/sqlite/0001_users.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "users".into(),
-        MigrationType::Simple,
-        users,
-        false,
-    )])
+async fn everybodys_rules(connection: &mut AnyConnection) -> Result<RulesText, sqlx::Error> {
+    let query = sqlx::query(concat!("SELECT ", rule_columns!(), " FROM rules"));
+    rules(&query.fetch_one(connection).await?)
 }
 
-/// SQLite would make a file that everybody on the host may read.
-fn make_private(path: &Path) -> io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        std::fs::create_dir_all(folder)?;
+/// The sizes of batches are few, and so are these statements.
+async fn add_batch(
+    connection: &mut AnyConnection,
+    deltas: &[Delta],
+) -> Result<Vec<(i64, Booked)>, sqlx::Error> {
+    let row = |index: usize| {
+        let first = index * 4;
+        format!(
+            "(${}, ${}, ${}, ${})",
+            first + 1,
+            first + 2,
+            first + 3,
+            first + 4
+        )
+    };
+    let rows = (0..deltas.len()).map(row).collect::<Vec<_>>().join(", ");
+    let statement = format!(
+        "WITH delta (id, up, down, since) AS (VALUES {rows}) UPDATE usage SET \
+         upload_bytes = upload_bytes + up, download_bytes = download_bytes + down, \
+         period_upload_bytes = CASE WHEN period_start = since THEN period_upload_bytes + up ELSE up END, \
+         period_download_bytes = CASE WHEN period_start = since THEN period_download_bytes + down ELSE down END, \
+         period_start = since FROM delta WHERE user_id = delta.id \
+         RETURNING user_id, upload_bytes, download_bytes, \
+         period_start, period_upload_bytes, period_download_bytes"
+    );
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for delta in deltas {
+        query = query
+            .bind(delta.id)
+            .bind(to_column(delta.usage.upload_bytes))
+            .bind(to_column(delta.usage.download_bytes))
+            .bind(delta.period_start.unix_seconds());
     }
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    let rows = query.fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("user_id")?, booked(row)?)))
+        .collect()
 }
 
-fn user(row: &SqliteRow) -> Result<UserRow, sqlx::Error> {
-    let limits = LimitText {
-        shared: row.try_get("limit_shared")?,
-        up: row.try_get("limit_up")?,
-        down: row.try_get("limit_down")?,
-    };
-    let usage = Usage {
-        upload_bytes: from_column(row.try_get("upload_bytes")?),
-        download_bytes: from_column(row.try_get("download_bytes")?),
-    };
+type Query<'q> = sqlx::query::Query<'q, Any, sqlx::any::AnyArguments>;
+
+fn bind_rules<'q>(query: Query<'q>, rules: &RulesText) -> Query<'q> {
+    rules
+        .columns()
+        .into_iter()
+        .fold(query, |query, column| query.bind(column.clone()))
+}
+
+fn user(row: &AnyRow) -> Result<UserRow, sqlx::Error> {
     Ok(UserRow {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         password_hash: row.try_get("password_hash")?,
         enabled: row.try_get::<i64, _>("enabled")? != 0,
-        limits,
-        usage,
+        created_at: Moment::from_unix_seconds(row.try_get("created_at")?),
+        rules: rules(row)?,
+        booked: booked(row)?,
+    })
+}
+
+fn rules(row: &AnyRow) -> Result<RulesText, sqlx::Error> {
+    Ok(RulesText {
+        limits: LimitText {
+            shared: row.try_get("limit_shared")?,
+            up: row.try_get("limit_up")?,
+            down: row.try_get("limit_down")?,
+        },
+        connections: row.try_get("connections")?,
+        addresses: row.try_get("addresses")?,
+        quota: row.try_get("quota")?,
+        expires: row.try_get("expires")?,
+        beyond: row.try_get("beyond")?,
+    })
+}
+
+fn booked(row: &AnyRow) -> Result<Booked, sqlx::Error> {
+    let bytes = |column| Ok::<_, sqlx::Error>(from_column(row.try_get(column)?));
+    Ok(Booked {
+        usage: Usage {
+            upload_bytes: bytes("upload_bytes")?,
+            download_bytes: bytes("download_bytes")?,
+        },
+        period: PeriodUsage {
+            start: Moment::from_unix_seconds(row.try_get("period_start")?),
+            usage: Usage {
+                upload_bytes: bytes("period_upload_bytes")?,
+                download_bytes: bytes("period_download_bytes")?,
+            },
+        },
     })
 }
 
@@ -428,176 +586,4 @@ fn to_column(bytes: u64) -> i64 {
 
 fn from_column(bytes: i64) -> u64 {
     u64::try_from(bytes).unwrap_or(0)
-}
-
-fn unix_seconds() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(name: &str) -> NewRow {
-        NewRow {
-            name: name.into(),
-            password_hash: "$argon2id$".into(),
-            limits: LimitText::default(),
-        }
-    }
-
-    async fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&Database::file(folder.path().join("deep/er/users.db")))
-            .await
-            .unwrap();
-        (folder, store)
-    }
-
-    #[test]
-    fn urls() {
-        let path = |url: &str| {
-            url.parse::<Database>()
-                .map(|database| database.path.display().to_string())
-        };
-        assert_eq!(path("sqlite:///var/lib/w.db").unwrap(), "/var/lib/w.db");
-        assert_eq!(path("sqlite://w.db").unwrap(), "w.db");
-        assert_eq!(path("sqlite:w.db").unwrap(), "w.db");
-        assert_eq!(path("/tmp/a:b.db").unwrap(), "/tmp/a:b.db");
-        assert!(matches!(
-            path("postgres://x"),
-            Err(StoreError::Scheme { .. })
-        ));
-        assert!(path("").is_err());
-    }
-
-    #[tokio::test]
-    async fn rows_come_back_and_names_stay_text() {
-        let (_folder, store) = store().await;
-        let mut limited = row("0123");
-        limited.limits.up = Some("none".into());
-        store
-            .insert(&[limited, row("123"), row("x'or'1'='1")])
-            .await
-            .unwrap();
-        let (_, users) = store.users().await.unwrap();
-        let names: Vec<_> = users.iter().map(|user| user.name.as_str()).collect();
-        assert_eq!(names, ["0123", "123", "x'or'1'='1"]);
-        assert_eq!(users[0].limits.up.as_deref(), Some("none"));
-        assert!(users[0].enabled);
-    }
-
-    #[tokio::test]
-    async fn all_or_none_is_inserted() {
-        let (_folder, store) = store().await;
-        store.insert(&[row("a")]).await.unwrap();
-        let error = store.insert(&[row("b"), row("a")]).await.unwrap_err();
-        assert!(matches!(error, StoreError::Exists { name } if name == "a"));
-        assert_eq!(store.users().await.unwrap().1.len(), 1);
-    }
-
-    #[tokio::test]
-    async fn every_change_moves_the_revision_and_usage_does_not() {
-        let (_folder, store) = store().await;
-        store.insert(&[row("a")]).await.unwrap();
-        let mut last = store.revision().await.unwrap();
-        for change in [
-            Change::Enabled(false),
-            Change::PasswordHash("x".into()),
-            Change::Limits(LimitText::default()),
-        ] {
-            store.change("a", &change).await.unwrap();
-            let revision = store.revision().await.unwrap();
-            assert!(revision > last);
-            last = revision;
-        }
-        let id = store.users().await.unwrap().1[0].id;
-        let delta = Usage {
-            upload_bytes: 3,
-            download_bytes: 4,
-        };
-        store
-            .add_usage(&HashMap::from([(id, delta), (id + 1, delta)]))
-            .await
-            .unwrap();
-        store
-            .add_usage(&HashMap::from([(id, delta)]))
-            .await
-            .unwrap();
-        let (revision, users) = store.users().await.unwrap();
-        assert_eq!(revision, last);
-        assert_eq!(
-            users[0].usage,
-            Usage {
-                upload_bytes: 6,
-                download_bytes: 8
-            }
-        );
-        store.delete("a").await.unwrap();
-        assert!(store.revision().await.unwrap() > last);
-        assert!(matches!(
-            store.delete("a").await,
-            Err(StoreError::Unknown { .. })
-        ));
-        assert!(matches!(
-            store.change("a", &Change::Enabled(true)).await,
-            Err(StoreError::Unknown { .. })
-        ));
-    }
-
-    #[tokio::test]
-    async fn an_id_is_never_given_twice() {
-        let (_folder, store) = store().await;
-        store.insert(&[row("a")]).await.unwrap();
-        let first = store.users().await.unwrap().1[0].id;
-        store.delete("a").await.unwrap();
-        store.insert(&[row("a")]).await.unwrap();
-        assert_ne!(store.users().await.unwrap().1[0].id, first);
-    }
-
-    #[cfg(unix)]
-    #[tokio::test]
-    async fn the_file_is_private_and_opens_again() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let database = Database::file(folder.path().join("users.db"));
-        Store::open(&database)
-            .await
-            .unwrap()
-            .insert(&[row("a")])
-            .await
-            .unwrap();
-        let mode = std::fs::metadata(database.path())
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(
-            Store::open(&database)
-                .await
-                .unwrap()
-                .users()
-                .await
-                .unwrap()
-                .1
-                .len(),
-            1
-        );
-    }
-
-    #[tokio::test]
-    async fn what_is_no_database_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("users.db");
-        std::fs::write(
-            &path,
-            "this is not SQLite, and it is longer than a header would be".repeat(20),
-        )
-        .unwrap();
-        let error = Store::open(&Database::file(&path)).await.unwrap_err();
-        assert!(error.to_string().contains("users.db"), "{error}");
-    }
 }

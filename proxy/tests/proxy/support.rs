@@ -101,7 +101,7 @@ pub(crate) fn user(name: &str, limits: Limits) -> NewUser {
     NewUser {
         name: name.into(),
         password: PASSWORD.into(),
-        limits,
+        rules: limits.into(),
     }
 }
 

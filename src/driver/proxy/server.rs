@@ -121,7 +121,7 @@ fn accounts(scenario: &Scenario, batch: &[Run<'_>]) -> Vec<NewUser> {
         let account = move |(index, user)| NewUser {
             name: run.user_name(index),
             password: PASSWORD.as_bytes().to_vec(),
-            limits: limits(policy_of(user, run.algorithm), scenario.direction),
+            rules: limits(policy_of(user, run.algorithm), scenario.direction).into(),
         };
         scenario
             .users

@@ -1,0 +1,244 @@
+use super::*;
+use crate::users::rules::Quota;
+
+fn row(name: &str) -> NewRow {
+    NewRow {
+        name: name.into(),
+        password_hash: "$argon2id$".into(),
+        enabled: true,
+        created_at: Moment::from_unix_seconds(1),
+        rules: RulesText::default(),
+        usage: Usage::default(),
+        period: PeriodUsage::default(),
+    }
+}
+
+fn usage(upload_bytes: u64, download_bytes: u64) -> Usage {
+    Usage {
+        upload_bytes,
+        download_bytes,
+    }
+}
+
+async fn open(database: &Database) -> Store {
+    Store::open(database, "writer".into()).await.unwrap()
+}
+
+async fn users(store: &Store) -> Vec<UserRow> {
+    let mut users = store.snapshot().await.unwrap().users;
+    users.sort_by(|a, b| a.name.cmp(&b.name));
+    users
+}
+
+/// Everything below is said of every kind of database.
+async fn all(store: &Store) {
+    rows_come_back_and_names_stay_text(store).await;
+    all_or_none_is_inserted(store).await;
+    every_change_moves_the_revision_and_usage_does_not(store).await;
+    usage_is_added_by_period(store).await;
+    rules_for_everybody(store).await;
+    an_id_is_never_given_twice(store).await;
+    many_are_written_at_once(store).await;
+}
+
+async fn forget_all(store: &Store) {
+    for user in users(store).await {
+        store.delete(&user.name).await.unwrap();
+    }
+}
+
+async fn rows_come_back_and_names_stay_text(store: &Store) {
+    let mut full = row("0123");
+    full.enabled = false;
+    full.rules.limits.up = Some("none".into());
+    full.rules.quota = Some("10B/daily".into());
+    full.usage = usage(1, 2);
+    full.period.usage = usage(3, 4);
+    let odd = row("x'or'1'='1 ¡ü\u{1F980}");
+    store.insert(&[full, row("123"), odd]).await.unwrap();
+    let found = users(store).await;
+    let names: Vec<_> = found.iter().map(|user| user.name.as_str()).collect();
+    assert_eq!(names, ["0123", "123", "x'or'1'='1 ¡ü\u{1F980}"]);
+    assert_eq!(found[0].rules.limits.up.as_deref(), Some("none"));
+    assert_eq!(found[0].rules.quota.as_deref(), Some("10B/daily"));
+    assert_eq!(found[0].booked.usage, usage(1, 2));
+    assert_eq!(found[0].booked.period.usage, usage(3, 4));
+    assert_eq!((found[0].enabled, found[1].enabled), (false, true));
+    assert_eq!(found[1].created_at, Moment::from_unix_seconds(1));
+    forget_all(store).await;
+}
+
+async fn all_or_none_is_inserted(store: &Store) {
+    store.insert(&[row("a")]).await.unwrap();
+    let error = store.insert(&[row("b"), row("a")]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Exists { name } if name == "a"));
+    assert_eq!(users(store).await.len(), 1);
+    forget_all(store).await;
+}
+
+async fn every_change_moves_the_revision_and_usage_does_not(store: &Store) {
+    store.insert(&[row("a")]).await.unwrap();
+    let mut last = store.revision().await.unwrap();
+    let quota = RulesChange {
+        quota: Some(Some(Quota::None)),
+        ..RulesChange::default()
+    };
+    for change in [
+        Change::Enabled(false),
+        Change::PasswordHash("x".into()),
+        Change::Rules(quota),
+    ] {
+        let (revision, row) = store.change("a", &change).await.unwrap();
+        assert_eq!(revision, last + 1, "{change:?}");
+        assert_eq!(store.revision().await.unwrap(), revision);
+        assert_eq!(row.name, "a");
+        last = revision;
+    }
+    let id = users(store).await[0].id;
+    let delta = Delta {
+        id,
+        usage: usage(3, 4),
+        period_start: Moment::default(),
+    };
+    let gone = Delta { id: -1, ..delta };
+    store.add_usage(1, &[delta, gone]).await.unwrap();
+    assert_eq!(store.revision().await.unwrap(), last);
+    assert_eq!(store.delete("a").await.unwrap(), last + 1);
+    let unknown = |error| matches!(error, StoreError::Unknown { .. });
+    assert!(unknown(store.delete("a").await.unwrap_err()));
+    for change in [Change::Enabled(true), Change::Rules(quota)] {
+        assert!(unknown(store.change("a", &change).await.unwrap_err()));
+    }
+}
+
+async fn usage_is_added_by_period(store: &Store) {
+    store.insert(&[row("a")]).await.unwrap();
+    let id = users(store).await[0].id;
+    let delta = |start| Delta {
+        id,
+        usage: usage(3, 4),
+        period_start: Moment::from_unix_seconds(start),
+    };
+    for (sequence, start, whole, period) in [
+        (5, 100, (3, 4), (3, 4)),
+        (6, 100, (6, 8), (6, 8)),
+        (7, 200, (9, 12), (3, 4)),
+    ] {
+        let booked = store.add_usage(sequence, &[delta(start)]).await.unwrap();
+        let expected = Booked {
+            usage: usage(whole.0, whole.1),
+            period: PeriodUsage {
+                start: Moment::from_unix_seconds(start),
+                usage: usage(period.0, period.1),
+            },
+        };
+        assert_eq!(booked, [(id, expected)]);
+        assert_eq!(users(store).await[0].booked, expected);
+        assert_eq!(store.last_written().await.unwrap(), sequence);
+    }
+    forget_all(store).await;
+}
+
+async fn rules_for_everybody(store: &Store) {
+    let before = store.snapshot().await.unwrap();
+    assert_eq!(before.rules, RulesText::default());
+    let change = |quota| RulesChange {
+        quota: Some(quota),
+        ..RulesChange::default()
+    };
+    store
+        .change_rules(&change(Some(Quota::None)))
+        .await
+        .unwrap();
+    let after = store.snapshot().await.unwrap();
+    assert_eq!(after.rules.quota.as_deref(), Some("none"));
+    assert!(after.revision > before.revision);
+    store.change_rules(&change(None)).await.unwrap();
+}
+
+async fn an_id_is_never_given_twice(store: &Store) {
+    store.insert(&[row("a")]).await.unwrap();
+    let first = users(store).await[0].id;
+    forget_all(store).await;
+    store.insert(&[row("a")]).await.unwrap();
+    assert_ne!(users(store).await[0].id, first);
+    forget_all(store).await;
+}
+
+async fn many_are_written_at_once(store: &Store) {
+    let rows: Vec<_> = (0..300)
+        .map(|number| row(&format!("user{number}")))
+        .collect();
+    store.insert(&rows).await.unwrap();
+    let everybody = users(store).await;
+    let deltas: Vec<_> = everybody
+        .iter()
+        .zip(1..)
+        .map(|(user, bytes)| Delta {
+            id: user.id,
+            usage: usage(bytes, 0),
+            period_start: Moment::default(),
+        })
+        .collect();
+    assert_eq!(store.add_usage(9, &deltas).await.unwrap().len(), 300);
+    for (user, delta) in users(store).await.iter().zip(deltas) {
+        assert_eq!(user.booked.usage, delta.usage);
+    }
+    forget_all(store).await;
+}
+
+#[tokio::test]
+async fn sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::file(folder.path().join("deep/er/users ?#%.db"));
+    all(&open(&database).await).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_is_private_and_opens_again() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.db");
+    let database = Database::file(&path);
+    open(&database).await.insert(&[row("a")]).await.unwrap();
+    let mode = std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(users(&open(&database).await).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.db");
+    let text = "this is not SQLite, and it is longer than a header would be".repeat(20);
+    std::fs::write(&path, text).unwrap();
+    let opened = Store::open(&Database::file(&path), "writer".into()).await;
+    let error = opened.unwrap_err();
+    assert!(error.to_string().contains("users.db"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_schema_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.db");
+    let database = Database::file(&path);
+    let mut old = schema::migrations(Kind::Sqlite);
+    old.migrations.to_mut().truncate(1);
+    file::prepare(&database).unwrap();
+    sqlx::any::install_default_drivers();
+    let url = database.url().unwrap();
+    let mut connection = AnyConnection::connect(&url).await.unwrap();
+    old.run(&mut connection).await.unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO users (name, password_hash, limit_shared, created_at) VALUES ('old', 'x', 'none', 1); \
+         INSERT INTO usage (user_id, upload_bytes) VALUES (1, 7)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    let found = users(&open(&database).await).await;
+    assert_eq!(found[0].booked.usage, usage(7, 0));
+    assert_eq!(found[0].rules.quota, None);
+}
