@@ -36,6 +36,9 @@ enum Command {
     /// Add, list and change users; a running server follows.
     #[command(subcommand)]
     User(user::Command),
+    /// Show and change the rules for everybody.
+    #[command(subcommand)]
+    Rules(user::RulesCommand),
 }
 
 #[derive(Args)]
@@ -86,6 +89,7 @@ async fn command(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(run) => serve(run).await,
         Command::User(command) => user::run(command).await,
+        Command::Rules(command) => user::run_rules(command).await,
     }
 }
 

@@ -2,8 +2,8 @@
 
 -- NULL is "as for everybody". Texts as the command line takes them: "none" or a
 -- number; "none" or "10GB/monthly@15"; "never" or a date; "refuse" or a rate.
-ALTER TABLE users ADD COLUMN connections TEXT;
-ALTER TABLE users ADD COLUMN addresses TEXT;
+ALTER TABLE users ADD COLUMN max_connections TEXT;
+ALTER TABLE users ADD COLUMN max_addresses TEXT;
 ALTER TABLE users ADD COLUMN quota TEXT;
 ALTER TABLE users ADD COLUMN expires TEXT;
 ALTER TABLE users ADD COLUMN beyond TEXT;
@@ -20,8 +20,8 @@ CREATE TABLE rules (
     limit_shared TEXT,
     limit_up     TEXT,
     limit_down   TEXT,
-    connections  TEXT,
-    addresses    TEXT,
+    max_connections TEXT,
+    max_addresses TEXT,
     quota        TEXT,
     expires      TEXT,
     beyond       TEXT

@@ -369,8 +369,8 @@ impl Authenticated {
     ) -> Result<ConnectionCount, TooMany> {
         let rules = self.account.state.lock().rules;
         let most = u64::try_from(most).unwrap_or(u64::MAX);
-        let connections = rules.connections.map_or(Some(most), |cap| cap.most());
-        let addresses = rules.addresses.and_then(|cap| cap.most());
+        let connections = rules.max_connections.map_or(Some(most), |cap| cap.most());
+        let addresses = rules.max_addresses.and_then(|cap| cap.most());
         let account = Arc::clone(&self.account);
         let place = account.presence.enter(source, connections, addresses)?;
         Ok(ConnectionCount { account, place })

@@ -17,10 +17,10 @@ pub struct Rules {
     /// The bandwidth. Default: unlimited.
     pub limits: Option<Limits>,
     /// Connections at once. Default: as many as the server's config allows one user.
-    pub connections: Option<Cap>,
+    pub max_connections: Option<Cap>,
     /// Addresses that connections come from at once; an IPv6 network of 64 bits
     /// counts as one. Default: no cap.
-    pub addresses: Option<Cap>,
+    pub max_addresses: Option<Cap>,
     /// Payload of both directions in a period. Default: none.
     pub quota: Option<Quota>,
     /// When the account ends. Default: never.
@@ -77,9 +77,9 @@ pub struct RulesChange {
     /// The bandwidth.
     pub limits: Option<Option<Limits>>,
     /// Connections at once.
-    pub connections: Option<Option<Cap>>,
+    pub max_connections: Option<Option<Cap>>,
     /// Addresses at once.
-    pub addresses: Option<Option<Cap>>,
+    pub max_addresses: Option<Option<Cap>>,
     /// Payload in a period.
     pub quota: Option<Option<Quota>>,
     /// When the account ends.
@@ -112,8 +112,8 @@ pub enum RuleError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RulesText {
     pub limits: LimitText,
-    pub connections: Option<String>,
-    pub addresses: Option<String>,
+    pub max_connections: Option<String>,
+    pub max_addresses: Option<String>,
     pub quota: Option<String>,
     pub expires: Option<String>,
     pub beyond: Option<String>,
@@ -127,8 +127,8 @@ impl RulesText {
             shared,
             up,
             down,
-            &self.connections,
-            &self.addresses,
+            &self.max_connections,
+            &self.max_addresses,
             &self.quota,
             &self.expires,
             &self.beyond,
@@ -142,8 +142,8 @@ impl Rules {
     pub fn or(self, everybody: &Self) -> Self {
         Self {
             limits: self.limits.or(everybody.limits),
-            connections: self.connections.or(everybody.connections),
-            addresses: self.addresses.or(everybody.addresses),
+            max_connections: self.max_connections.or(everybody.max_connections),
+            max_addresses: self.max_addresses.or(everybody.max_addresses),
             quota: self.quota.or(everybody.quota),
             expires: self.expires.or(everybody.expires),
             beyond: self.beyond.or(everybody.beyond),
@@ -155,8 +155,8 @@ impl Rules {
     pub fn changed(self, change: &RulesChange) -> Self {
         Self {
             limits: change.limits.unwrap_or(self.limits),
-            connections: change.connections.unwrap_or(self.connections),
-            addresses: change.addresses.unwrap_or(self.addresses),
+            max_connections: change.max_connections.unwrap_or(self.max_connections),
+            max_addresses: change.max_addresses.unwrap_or(self.max_addresses),
             quota: change.quota.unwrap_or(self.quota),
             expires: change.expires.unwrap_or(self.expires),
             beyond: change.beyond.unwrap_or(self.beyond),
@@ -190,8 +190,8 @@ impl Rules {
     pub(crate) fn to_text(self) -> RulesText {
         RulesText {
             limits: self.limits.map(Limits::to_text).unwrap_or_default(),
-            connections: self.connections.map(|cap| cap.to_string()),
-            addresses: self.addresses.map(|cap| cap.to_string()),
+            max_connections: self.max_connections.map(|cap| cap.to_string()),
+            max_addresses: self.max_addresses.map(|cap| cap.to_string()),
             quota: self.quota.map(|quota| quota.to_string()),
             expires: self.expires.map(|expiry| expiry.to_string()),
             beyond: self.beyond.map(|beyond| beyond.to_string()),
@@ -201,8 +201,8 @@ impl Rules {
     pub(crate) fn from_text(text: &RulesText) -> Result<Self, RuleError> {
         Ok(Self {
             limits: Limits::from_text(&text.limits)?,
-            connections: read(&text.connections)?,
-            addresses: read(&text.addresses)?,
+            max_connections: read(&text.max_connections)?,
+            max_addresses: read(&text.max_addresses)?,
             quota: read(&text.quota)?,
             expires: read(&text.expires)?,
             beyond: read(&text.beyond)?,
@@ -354,8 +354,8 @@ mod tests {
     fn rules_survive_their_text() {
         let rules = Rules {
             limits: Some(Limits::Unlimited),
-            connections: Some(Cap::AtMost(5)),
-            addresses: Some(Cap::None),
+            max_connections: Some(Cap::AtMost(5)),
+            max_addresses: Some(Cap::None),
             quota: Some("10 GB/monthly@15".parse().unwrap()),
             expires: Some("2027-01-31".parse().unwrap()),
             beyond: Some("8 kB/s".parse().unwrap()),
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn a_users_rules_go_before_those_for_everybody() {
         let everybody = Rules {
-            connections: Some(Cap::AtMost(5)),
+            max_connections: Some(Cap::AtMost(5)),
             quota: Some("1GB".parse().unwrap()),
             ..Rules::default()
         };
@@ -381,7 +381,7 @@ mod tests {
             ..Rules::default()
         };
         let both = own.or(&everybody);
-        assert_eq!(both.connections, Some(Cap::AtMost(5)));
+        assert_eq!(both.max_connections, Some(Cap::AtMost(5)));
         assert_eq!(both.quota_bytes(), None);
         let change = RulesChange {
             quota: Some(None),

@@ -27,7 +27,7 @@ type Transaction = sqlx::Transaction<'static, Any>;
 /// The columns of a rule, in the order of [`RulesText::columns`].
 macro_rules! rule_columns {
     () => {
-        "limit_shared, limit_up, limit_down, connections, addresses, quota, expires, beyond"
+        "limit_shared, limit_up, limit_down, max_connections, max_addresses, quota, expires, beyond"
     };
 }
 
@@ -61,10 +61,6 @@ const BATCHES: [usize; 4] = [256, 32, 4, 1];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Sqlite,
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(dead_code, reason = "not in this build")
-    )]
     Postgres,
 }
 
@@ -535,8 +531,8 @@ fn rules(row: &AnyRow) -> Result<RulesText, sqlx::Error> {
             up: row.try_get("limit_up")?,
             down: row.try_get("limit_down")?,
         },
-        connections: row.try_get("connections")?,
-        addresses: row.try_get("addresses")?,
+        max_connections: row.try_get("max_connections")?,
+        max_addresses: row.try_get("max_addresses")?,
         quota: row.try_get("quota")?,
         expires: row.try_get("expires")?,
         beyond: row.try_get("beyond")?,

@@ -12,4 +12,5 @@ mod curl;
 mod dialects;
 mod limits;
 mod relay;
+mod rules;
 mod support;

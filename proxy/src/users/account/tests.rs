@@ -39,7 +39,7 @@ fn read(text: &str) -> Rules {
             "quota" => rules.quota = Some(value.parse().unwrap()),
             "expires" => rules.expires = Some(value.parse().unwrap()),
             "beyond" => rules.beyond = Some(value.parse().unwrap()),
-            "connections" => rules.connections = Some(value.parse().unwrap()),
+            "connections" => rules.max_connections = Some(value.parse().unwrap()),
             "limit" => rules.limits = Some(Limits::Shared(value.parse().unwrap())),
             _ => panic!("{key}"),
         }
