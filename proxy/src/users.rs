@@ -20,25 +20,29 @@ mod account;
 mod agenda;
 mod calendar;
 mod ledger;
+mod legacy;
 mod limits;
 mod password;
 mod presence;
+mod record;
 mod rules;
 mod store;
 
 pub(crate) use account::Account;
 pub use account::{Authenticated, Revocation, Standing};
 pub use calendar::{CalendarError, Moment, Period, Span};
+pub use legacy::{LegacyError, LegacyUser, LegacyUsers, read_legacy};
 pub use limits::{Direction, LimitError, Limits, token_bucket};
 pub use password::{MAX_PASSWORD_LEN, PasswordCost, PasswordError};
 pub(crate) use presence::TooMany;
+pub use record::{Secret, UserRecord};
 pub use rules::{Beyond, Cap, Expiry, Quota, RuleError, Rules, RulesChange};
 pub use store::{Database, StoreError};
 
 use agenda::Agenda;
 use ledger::Ledger;
 use password::Passwords;
-use store::{Change, NewRow, Store, UserRow};
+use store::{Change, Store, UserRow};
 
 /// The longest name: what a SOCKS5 client can send (RFC 1929).
 pub const MAX_NAME_LEN: usize = 255;
@@ -131,6 +135,9 @@ pub enum UserError {
     /// The rules for everybody cannot be read.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// What was given as a hash is none.
+    #[error("the password hash is no Argon2 hash in PHC form ($argon2id$v=19$...)")]
+    Hash,
     /// The name is none.
     #[error(
         "{name:?} is no name: 1 to {MAX_NAME_LEN} bytes without white space and control characters"
@@ -195,22 +202,7 @@ impl Users {
         &self,
         users: impl IntoIterator<Item = NewUser>,
     ) -> Result<(), UserError> {
-        let mut rows = Vec::new();
-        for user in users {
-            let name = checked_name(user.name)?;
-            let password_hash = self.0.passwords.hash(&user.password).await?;
-            rows.push(NewRow {
-                name,
-                password_hash,
-                enabled: true,
-                created_at: Moment::now(),
-                rules: user.rules.to_text(),
-                usage: Usage::default(),
-                period: PeriodUsage::default(),
-            });
-        }
-        self.0.store.insert(&rows).await?;
-        self.reload().await
+        self.import(users.into_iter().map(UserRecord::from)).await
     }
 
     /// Changes the limits; open connections feel it with their next bytes.
@@ -474,12 +466,14 @@ impl std::fmt::Debug for NewUser {
     }
 }
 
-fn checked_name(name: String) -> Result<String, UserError> {
+fn checked_name(name: &str) -> Result<(), UserError> {
     let length = (1..=MAX_NAME_LEN).contains(&name.len());
     if length && !name.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        Ok(name)
+        Ok(())
     } else {
-        Err(UserError::Name { name })
+        Err(UserError::Name {
+            name: name.to_owned(),
+        })
     }
 }
 

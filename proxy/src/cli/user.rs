@@ -8,6 +8,8 @@ use proxy::{NewUser, Rules, UserError};
 use super::{DatabaseArg, Failure};
 
 mod args;
+mod import;
+mod lines;
 mod print;
 
 use args::{Common, One, PasswordArg, ResetArgs, RuleArgs};
@@ -60,6 +62,14 @@ pub(crate) enum Command {
     Disable(One),
     /// Show how many bytes a user has moved, ever and in the current period.
     Usage(One),
+    /// Add users from JSON lines, as `export` writes them, or from the user.db of an
+    /// older proxy: all of them or none.
+    Import(import::Import),
+    /// Write everybody as JSON lines, with their hashes, rules and usage.
+    Export {
+        #[command(flatten)]
+        database: DatabaseArg,
+    },
 }
 
 #[derive(Subcommand)]
@@ -139,6 +149,11 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         Command::Usage(one) => {
             let (users, printer) = one.common.open().await?;
             printer.usage(&users, &one.name)
+        }
+        Command::Import(import) => import.run().await,
+        Command::Export { database } => {
+            let users = args::open(database).await?;
+            lines::write(&users.export())
         }
     }
 }

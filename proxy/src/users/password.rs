@@ -28,6 +28,9 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 /// How many verified pairs are remembered at most.
 const REMEMBERED: usize = 65_536;
 
+/// The most memory that a hash from elsewhere may need, in KiB.
+const MOST_MEMORY_KIB: u32 = 1 << 20;
+
 /// What one Argon2id hash costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordCost {
@@ -106,9 +109,7 @@ impl Passwords {
     /// # Errors
     /// [`PasswordError`]
     pub(super) async fn hash(&self, password: &[u8]) -> Result<String, PasswordError> {
-        if !fits(password) {
-            return Err(PasswordError::Unfit);
-        }
+        check(password)?;
         let (cost, password) = (self.cost.clone(), password.to_vec());
         self.in_slot(move || hash_now(&cost, &password)).await?
     }
@@ -209,9 +210,29 @@ pub(super) fn random() -> Result<[u8; 16], PasswordError> {
     argon2::password_hash::try_generate_salt().map_err(failed)
 }
 
-fn fits(password: &[u8]) -> bool {
-    (1..=MAX_PASSWORD_LEN).contains(&password.len())
-        && !password.iter().any(|byte| b"\r\n\0".contains(byte))
+/// Whether this can be a password.
+///
+/// # Errors
+/// [`PasswordError::Unfit`]
+pub(super) fn check(password: &[u8]) -> Result<(), PasswordError> {
+    let fits = (1..=MAX_PASSWORD_LEN).contains(&password.len())
+        && !password.iter().any(|byte| b"\r\n\0".contains(byte));
+    if fits {
+        Ok(())
+    } else {
+        Err(PasswordError::Unfit)
+    }
+}
+
+/// Whether this is a hash that one login may cost: of any of Argon2's kinds,
+/// within [`MOST_MEMORY_KIB`].
+pub(super) fn is_hash(text: &str) -> bool {
+    PasswordHash::new(text).is_ok_and(|hash| {
+        text.starts_with("$argon2")
+            && hash.salt.is_some()
+            && hash.hash.is_some()
+            && Params::try_from(&hash).is_ok_and(|cost| cost.m_cost() <= MOST_MEMORY_KIB)
+    })
 }
 
 fn hash_now(cost: &Params, password: &[u8]) -> Result<String, PasswordError> {
@@ -294,6 +315,26 @@ mod tests {
         );
         tokio::time::advance(REMEMBERED_FOR).await;
         assert!(!passwords.remembers(&proof));
+    }
+
+    #[tokio::test]
+    async fn what_is_a_hash() {
+        let passwords = Passwords::new(PasswordCost::LEAST).unwrap();
+        let hash = passwords.hash(b"right").await.unwrap();
+        assert!(is_hash(&hash));
+        for no in [
+            "",
+            "right",
+            "$argon2id$",
+            &hash[..hash.len() - 8],
+            "$6$salt$hash",
+        ] {
+            assert!(!is_hash(no), "{no}");
+        }
+        assert!(
+            !is_hash(&hash.replace("m=8,", "m=2000000,")),
+            "2 GB a login"
+        );
     }
 
     #[tokio::test]

@@ -99,12 +99,17 @@ struct LimitArgs {
 
 impl Common {
     pub(super) async fn open(self) -> Result<(Users, Printer), Failure> {
-        let database = self.database.resolve(None)?;
-        let users = Users::open(&database, PasswordCost::default())
-            .await
-            .map_err(failure)?;
+        let users = open(self.database).await?;
         Ok((users, Printer::new(self.json)))
     }
+}
+
+/// The accounts of a database.
+pub(super) async fn open(database: DatabaseArg) -> Result<Users, Failure> {
+    let database = database.resolve(None)?;
+    Users::open(&database, PasswordCost::default())
+        .await
+        .map_err(failure)
 }
 
 impl PasswordArg {

@@ -1,0 +1,12 @@
+//! The program as an operator uses it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
+mod accounts;
+mod import;
+mod serving;
+mod support;

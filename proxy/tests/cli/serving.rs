@@ -1,0 +1,141 @@
+//! A server that runs: what it follows, what it survives, how it stops.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::*;
+
+#[test]
+fn a_running_server_follows_the_command_line_and_stops_in_order() {
+    let place = Place::new();
+    place.json("user add ada --password-file password --json");
+    let server = place.serve("");
+    let mut client = server.tunnel("ada", echo());
+    client.write_all(b"hello").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+    // Somebody who is new while it runs.
+    place.json("user add bob --password-file password --json");
+    let known = Instant::now();
+    while known.elapsed() < Duration::from_secs(60) {
+        let mut newcomer = TcpStream::connect(server.address).unwrap();
+        write!(newcomer, "127.0.0.1 {} bob {PASSWORD}\r\n", echo().port()).unwrap();
+        if newcomer.read(&mut [0]).unwrap() == 1 {
+            break;
+        }
+    }
+    drop(client);
+    server.signal("TERM");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0));
+    assert!(
+        !log.contains(PASSWORD) && !log.contains("horse"),
+        "a password in the log"
+    );
+    assert!(!log.contains("hello"), "payload in the log");
+    assert_eq!(moved(&place), (5, 5));
+}
+
+/// What was counted more than an interval ago survives even SIGKILL.
+#[test]
+fn a_killed_server_loses_at_most_an_interval() {
+    let place = Place::new();
+    place.json("user add ada --password-file password --json");
+    std::fs::write(
+        place.path().join("config.toml"),
+        "accounting_interval = \"50ms\"\n",
+    )
+    .unwrap();
+    let server = place.serve("--config config.toml");
+    let mut client = server.tunnel("ada", echo());
+    client.write_all(b"hello").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+    let written = Instant::now();
+    while moved(&place) != (5, 5) {
+        assert!(written.elapsed() < Duration::from_secs(60));
+    }
+    server.signal("KILL");
+    assert_eq!(server.ended().0, None);
+    assert_eq!(moved(&place), (5, 5));
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let place = Place::new();
+    place.json("user add ada --password-file password --json");
+    let server = place.serve("");
+    let _open = server.tunnel("ada", echo());
+    let before = Instant::now();
+    server.signal("INT");
+    while TcpStream::connect(server.address).is_ok() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.signal("INT");
+    assert_eq!(server.ended().0, Some(1));
+    assert!(
+        before.elapsed() < Duration::from_secs(30),
+        "it waited for the open connection"
+    );
+}
+
+/// Where descriptors run out, clients are turned away and nothing spins; when
+/// there are some again, clients are served again.
+#[test]
+fn running_out_of_descriptors_passes() {
+    let place = Place::new();
+    place.json("user add ada --password-file password --json");
+    // More connections than there are descriptors for.
+    let caps = "[caps]\nconnections = 1000\nhandshakes = 1000\n";
+    std::fs::write(place.path().join("config.toml"), caps).unwrap();
+    let program = env!("CARGO_BIN_EXE_weirgate-proxy");
+    let mut command = Command::new("sh");
+    command
+        .current_dir(place.path())
+        .env_clear()
+        .env("WEIRGATE_DATABASE", place.path().join("users.db"));
+    command.args([
+        "-c",
+        &format!("ulimit -n 40; exec {program} run --config config.toml {ON_LOOPBACK}"),
+    ]);
+    let server = Place::serve_by(command);
+    let crowd: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(server.address).unwrap())
+        .collect();
+    // Those that are turned away see it.
+    let mut turned_away = 0;
+    let before = Instant::now();
+    while turned_away < 10 {
+        assert!(before.elapsed() < Duration::from_secs(60));
+        turned_away = crowd.iter().filter(|client| is_closed(client)).count();
+    }
+    let ticks = cpu_ticks(server.child.id());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(cpu_ticks(server.child.id()) - ticks < 25, "half of a core");
+    drop(crowd);
+    // As soon as the server has noticed that the crowd is gone.
+    let (target, before) = (echo(), Instant::now());
+    while let Err(error) = server.try_tunnel("ada", target) {
+        assert!(before.elapsed() < Duration::from_secs(60), "{error}");
+    }
+}
+
+fn is_closed(mut client: &TcpStream) -> bool {
+    client.set_nonblocking(true).unwrap();
+    !matches!(client.read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// Hundredths of a second that a process has run.
+fn cpu_ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<_> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    fields[11..13]
+        .iter()
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum()
+}
