@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::users::{Database, PasswordCost};
+use crate::protocol::opening::Openings;
+use crate::users::{Database, Limits, PasswordCost};
 
 #[cfg(feature = "cli")]
 pub mod file;
@@ -16,9 +17,14 @@ pub const DEFAULT_PORT: u16 = 1080;
 /// Everything a [`Server`](crate::Server) needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen, at least one; port 0 is any free port. Every dialect
-    /// is recognised on every listener.
+    /// Where to listen; port 0 is any free port. Every dialect is recognised
+    /// on each of these.
     pub listen: Vec<SocketAddr>,
+    /// Listeners with rules of their own, beside those of `listen`; there must
+    /// be at least one of either.
+    pub listeners: Vec<Listener>,
+    /// Who registers gets this; `None`: nobody registers.
+    pub registration: Option<Registration>,
     /// Where the accounts are.
     pub database: Database,
     /// Networks that may be reached although they are loopback, private,
@@ -34,6 +40,39 @@ pub struct Config {
     pub accounting_interval: Duration,
 }
 
+/// A listener with rules of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where to listen; port 0 is any free port.
+    pub address: SocketAddr,
+    /// The dialects that are served.
+    pub dialects: Openings,
+    /// Load balancers whose PROXY headers (version 2) are believed. From them a
+    /// connection may begin with one, from others it must not.
+    pub proxy_protocol_from: Vec<IpNet>,
+}
+
+impl Listener {
+    /// Every dialect, and no PROXY headers.
+    #[must_use]
+    pub const fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            dialects: Openings::DIALECTS,
+            proxy_protocol_from: Vec::new(),
+        }
+    }
+}
+
+/// What somebody gets who registers by the dialect of seed 000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The limits of the new account.
+    pub limits: Limits,
+    /// How many users there may be, others included, before nobody registers.
+    pub most_users: usize,
+}
+
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -43,8 +82,10 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Silence while both sides may still speak.
     pub idle: Duration,
-    /// Silence after one side has finished.
+    /// Silence after one side has finished, and of an HTTP exchange.
     pub half_closed: Duration,
+    /// From an HTTP answer to the next whole request on the same connection.
+    pub keep_alive: Duration,
     /// From the signal to stop until open connections are cut.
     pub drain: Duration,
 }
@@ -68,6 +109,8 @@ impl Config {
         Self {
             listen: vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT)],
             database,
+            listeners: Vec::new(),
+            registration: None,
             allow_egress: Vec::new(),
             password_cost: PasswordCost::default(),
             timeouts: Timeouts::default(),
@@ -78,13 +121,15 @@ impl Config {
 }
 
 impl Default for Timeouts {
-    /// 10 s for a handshake, 10 s to connect, silent for 24 h or 10 min half-closed, 30 s to drain.
+    /// 10 s for a handshake, 10 s to connect, silent for 24 h or 10 min half-closed, 1 min between
+    /// two HTTP requests, 30 s to drain.
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(86_400),
             half_closed: Duration::from_secs(600),
+            keep_alive: Duration::from_secs(60),
             drain: Duration::from_secs(30),
         }
     }

@@ -40,7 +40,7 @@ mod relay;
 mod session;
 mod socket;
 
-pub use config::{Caps, Config, Timeouts};
+pub use config::{Caps, Config, Listener, Registration, Timeouts};
 pub use server::{BindError, RunError, Server};
 pub use users::{
     Database, Direction, Limits, NewUser, PasswordCost, Rules, Usage, User, UserError, Users,

@@ -31,36 +31,45 @@ mod cursor;
 #[cfg(test)]
 mod testing;
 
-/// The dialects that share a listener.
+/// The dialects that a client may speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// SOCKS5 with username and password.
     Socks5,
-    /// One line of text, answered with one line of text.
+    /// HTTP/1.1: CONNECT, and requests with absolute URLs.
+    Http,
+    /// Seed 001's line of text, answered with one line of text.
     Line,
+    /// Seed 000's AUTH and TARGET messages.
+    AuthTarget,
 }
 
 impl fmt::Display for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Socks5 => "socks5",
+            Self::Http => "http",
             Self::Line => "line",
+            Self::AuthTarget => "auth-target",
         })
     }
 }
 
-/// Which dialect a client speaks, from the first bytes it sent.
-///
-/// # Errors
-/// [`WireError::Unrecognised`] if no dialect begins so.
-pub fn recognise(bytes: &[u8]) -> Result<Option<Dialect>, WireError> {
-    match bytes.first() {
-        None => Ok(None),
-        Some(&socks5::VERSION) => Ok(Some(Dialect::Socks5)),
-        Some(0x21..=0x7e | 0xc2..=0xf4) => Ok(Some(Dialect::Line)),
-        Some(&first) => Err(WireError::Unrecognised { first }),
+impl std::str::FromStr for Dialect {
+    type Err = UnknownDialect;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDialect> {
+        let all = [Self::Socks5, Self::Http, Self::Line, Self::AuthTarget];
+        all.into_iter()
+            .find(|dialect| dialect.to_string() == text)
+            .ok_or(UnknownDialect)
     }
 }
+
+/// A word that names no [`Dialect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is none of socks5, http, line and auth-target")]
+pub struct UnknownDialect;
 
 /// Where a client wants to be connected to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -228,17 +237,6 @@ pub enum WireError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn recognises_by_the_first_byte() {
-        assert_eq!(recognise(b""), Ok(None));
-        assert_eq!(recognise(&[5]), Ok(Some(Dialect::Socks5)));
-        assert_eq!(recognise(b"127.0.0.1 80"), Ok(Some(Dialect::Line)));
-        assert_eq!(recognise("\u{4f8b}".as_bytes()), Ok(Some(Dialect::Line)));
-        for first in [0, 1, 4, b'\r', b'\n', b' ', 0x7f, 0x80, 0xff] {
-            assert_eq!(recognise(&[first]), Err(WireError::Unrecognised { first }));
-        }
-    }
 
     #[test]
     fn hosts_are_addresses_where_they_can_be() {

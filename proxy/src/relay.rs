@@ -23,11 +23,13 @@ mod copy;
 mod lane;
 mod pipe;
 mod side;
+mod stream;
 mod way;
 
 pub(crate) use lane::Lane;
 pub(crate) use pipe::MOST as MOST_PIPES;
 pub(crate) use side::Side;
+pub(crate) use stream::send;
 
 use way::Way;
 
@@ -92,9 +94,9 @@ pub(crate) async fn relay<C: Side, T: Side>(
     ending
 }
 
-/// Has both sockets send a reset when they are dropped: neither peer shall take
-/// what it has for all there was.
-pub(crate) fn reset(sockets: [&TcpStream; 2]) {
+/// Has sockets send a reset when they are dropped: no peer shall take what it
+/// has for all there was.
+pub(crate) fn reset<const N: usize>(sockets: [&TcpStream; N]) {
     for socket in sockets {
         if let Err(error) = socket.set_zero_linger() {
             tracing::debug!(%error, "cannot reset a connection");

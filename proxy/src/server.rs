@@ -6,24 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Caps, Config, Timeouts};
+use crate::config::{Caps, Config, Listener, Registration, Timeouts};
 use crate::egress::Egress;
 use crate::users::{StoreError, UserError, Users};
 use crate::{session, socket};
 
 mod accept;
+mod entrance;
 mod handshakes;
 
+pub(crate) use entrance::Rules;
+
+use entrance::Entrance;
 use handshakes::Handshakes;
 
-/// Clients that the kernel completes before we accept them.
-const BACKLOG: u32 = 4_096;
 /// How often the database is asked whether another process changed a user.
 const REFRESH: Duration = Duration::from_millis(100);
 
@@ -31,7 +33,7 @@ const REFRESH: Duration = Duration::from_millis(100);
 /// listens no more.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Entrance>,
     addrs: Vec<SocketAddr>,
     shared: Arc<Shared>,
     connections: Arc<Semaphore>,
@@ -72,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) egress: Egress,
     pub(crate) timeouts: Timeouts,
     pub(crate) caps: Caps,
+    pub(crate) registration: Option<Registration>,
     pub(crate) handshakes: Handshakes,
     /// Nothing new is begun.
     pub(crate) stopping: CancellationToken,
@@ -87,29 +90,25 @@ impl Server {
     /// # Errors
     /// [`BindError`]
     pub async fn bind(config: Config) -> Result<Self, BindError> {
-        if config.listen.is_empty() {
+        let plain = config.listen.iter().map(|&address| Listener::new(address));
+        let listeners = plain
+            .chain(config.listeners)
+            .map(|listener| {
+                let address = listener.address;
+                Entrance::bind(listener).map_err(|source| BindError::Listen { address, source })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if listeners.is_empty() {
             return Err(BindError::NoAddress);
         }
-        let bound =
-            |&address| listen(address).map_err(|source| BindError::Listen { address, source });
-        let listeners = config
-            .listen
-            .iter()
-            .map(bound)
-            .collect::<Result<Vec<_>, _>>()?;
-        let addrs = listeners.iter().zip(&config.listen);
-        let addrs = addrs.map(|(listener, &address)| {
-            listener
-                .local_addr()
-                .map_err(|source| BindError::Listen { address, source })
-        });
-        let addrs = addrs.collect::<Result<Vec<_>, _>>()?;
+        let addrs: Vec<_> = listeners.iter().map(|entrance| entrance.address).collect();
         let users = Users::open(&config.database, config.password_cost).await?;
         let shared = Shared {
             users,
             egress: Egress::new(config.allow_egress, addrs.clone(), config.timeouts.connect),
             timeouts: config.timeouts,
             caps: config.caps,
+            registration: config.registration,
             handshakes: Handshakes::new(config.caps.handshakes),
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -126,7 +125,8 @@ impl Server {
         })
     }
 
-    /// Where clients can connect, in the order of [`Config::listen`].
+    /// Where clients can connect, in the order of [`Config::listen`] and then
+    /// [`Config::listeners`].
     #[must_use]
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
@@ -150,13 +150,14 @@ impl Server {
         let _cut = shared.cut.clone().drop_guard();
         let _stopping = shared.stopping.clone().drop_guard();
         let sessions = TaskTracker::new();
-        for listener in self.listeners {
+        for entrance in self.listeners {
             let door = Door {
                 shared: Arc::clone(&shared),
+                rules: Arc::new(entrance.rules),
                 connections: Arc::clone(&self.connections),
                 sessions: sessions.clone(),
             };
-            tokio::spawn(accept::run(listener, door));
+            tokio::spawn(accept::run(entrance.listener, door));
         }
         let done = CancellationToken::new();
         let _done = done.clone().drop_guard();
@@ -193,6 +194,7 @@ impl Shared {
 #[derive(Debug)]
 struct Door {
     shared: Arc<Shared>,
+    rules: Arc<Rules>,
     connections: Arc<Semaphore>,
     sessions: TaskTracker,
 }
@@ -208,11 +210,11 @@ impl Door {
             tracing::debug!(%source, %error, "a client left at once");
             return;
         }
-        let shared = Arc::clone(&self.shared);
+        let (rules, shared) = (Arc::clone(&self.rules), Arc::clone(&self.shared));
         self.sessions.spawn(async move {
             let _permit = permit;
             let _witness = Witness;
-            session::serve(client, source, shared).await;
+            session::serve(client, source, rules, shared).await;
         });
     }
 }
@@ -254,17 +256,6 @@ fn ticks(interval: Duration) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 fn remedy(error: &io::Error) -> String {

@@ -1,26 +1,36 @@
 //! One client from its first byte to its last: recognise, authenticate,
 //! connect, relay.
+//!
+//! ```text
+//! layers      PROXY header of a listed peer, TLS: each taken off
+//! handshake   the dialect up to the whole request: a login, and what it is for
+//! tunnel      a stream to the target             forward   one HTTP message, then the next request
+//! ```
 
-use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use crate::egress::EgressError;
-use crate::protocol::{Dialect, Target, WireError, line, socks5};
-use crate::relay::{self, Ending, Lane, Lanes};
-use crate::server::Shared;
+use crate::protocol::{Dialect, Target, WireError, http};
+use crate::relay::{Lane, Lanes, Patience};
+use crate::server::{Rules, Shared};
 use crate::users::{Authenticated, Direction, LoginError, Revocation, TooMany};
 
+mod answer;
+mod forward;
 mod handshake;
 mod inbox;
+mod layers;
+mod log;
+mod tunnel;
 
 use inbox::Inbox;
+use log::Log;
 
 /// After a refusal: how long, and how much, a client may go on talking before
 /// it is cut off. A socket closed with bytes unread would reset the connection
@@ -28,7 +38,7 @@ use inbox::Inbox;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 * 1024;
 
-/// Why a session ended before it relayed.
+/// Why a session ended before it relayed, or was cut.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
     /// The client broke its protocol.
@@ -40,6 +50,12 @@ pub(crate) enum SessionError {
     /// The client is not who it says.
     #[error(transparent)]
     Login(#[from] LoginError),
+    /// The client logged in as one user and wants to be another.
+    #[error("the target is asked for on somebody else's account")]
+    OtherUser,
+    /// Nobody registers here, or not under this name.
+    #[error("no registration: {0}")]
+    Registration(&'static str),
     /// The user has as many connections, or addresses, as one may have.
     #[error(transparent)]
     TooMany(#[from] TooMany),
@@ -64,141 +80,112 @@ pub(crate) enum SessionError {
     Stopping,
 }
 
-/// A client that has proved who it is and said where it wants to go.
+/// A client that has proved who it is and said what it wants.
 #[derive(Debug)]
 struct Opened {
     dialect: Dialect,
     user: Authenticated,
     target: Target,
+    wish: Wish,
+}
+
+/// What a client wants of its target.
+#[derive(Debug)]
+enum Wish {
+    /// A stream.
+    Tunnel,
+    /// An answer to one message.
+    Answer(Box<Message>),
+}
+
+/// An HTTP request to pass on.
+#[derive(Debug)]
+struct Message {
+    forward: http::Forward,
+    /// Whether another request may follow.
+    keep_alive: bool,
 }
 
 /// Serves one client. Whatever happens is logged here and ends here.
-pub(crate) async fn serve(client: TcpStream, source: SocketAddr, shared: Arc<Shared>) {
-    let source = SocketAddr::new(source.ip().to_canonical(), source.port());
-    let id = shared.next_id();
+pub(crate) async fn serve(
+    client: TcpStream,
+    source: SocketAddr,
+    rules: Arc<Rules>,
+    shared: Arc<Shared>,
+) {
+    let mut peer = Peer {
+        id: shared.next_id(),
+        source: SocketAddr::new(source.ip().to_canonical(), source.port()),
+    };
     let mut inbox = Inbox::new(client);
-    match open(&mut inbox, &shared, source.ip()).await {
-        Ok(opened) => {
-            let log = Log {
-                id,
-                source,
-                opened: &opened,
-                since: Instant::now(),
-            };
-            if let Err(error) = connected(inbox, &shared, &log).await {
-                log.refused(&error);
+    let opened = open(&mut inbox, &mut peer, &rules, &shared).await;
+    match opened {
+        Ok(Some(opened)) => match opened.wish {
+            Wish::Tunnel => tunnel::serve(inbox, &shared, &peer, &opened).await,
+            // Boxed, so that a tunnel does not carry their memory.
+            Wish::Answer(_) => {
+                Box::pin(forward::serve(inbox, &shared, &peer, opened)).await;
             }
-        }
-        Err(error) => {
-            tracing::info!(id, %source, reason = %error, "refused");
-            if !matches!(
-                error,
-                SessionError::Timeout | SessionError::Evicted | SessionError::Client(_)
-            ) {
-                linger(inbox.into_client()).await;
-            }
-        }
+        },
+        Ok(None) => linger(inbox).await,
+        Err(error) => reject(inbox, &peer, error).await,
     }
 }
 
-/// Everything up to the whole request, within one deadline.
-async fn open(inbox: &mut Inbox, shared: &Shared, source: IpAddr) -> Result<Opened, SessionError> {
+/// Who is served.
+#[derive(Debug)]
+struct Peer {
+    id: u64,
+    /// Where the client is, as far as anybody we believe can tell.
+    source: SocketAddr,
+}
+
+/// Everything up to the whole request, within one deadline. `None` is a client
+/// that has got what it came for.
+async fn open(
+    inbox: &mut Inbox,
+    peer: &mut Peer,
+    rules: &Rules,
+    shared: &Shared,
+) -> Result<Option<Opened>, SessionError> {
+    let request = async {
+        let opening = layers::take_off(inbox, &mut peer.source, rules).await?;
+        handshake::run(inbox, opening, peer.source.ip(), shared).await
+    };
+    in_time(request, shared.timeouts.handshake, shared).await
+}
+
+/// Runs a handshake until its deadline, or until others need its place.
+async fn in_time<T>(
+    handshake: impl Future<Output = Result<T, SessionError>>,
+    deadline: Duration,
+    shared: &Shared,
+) -> Result<T, SessionError> {
     let place = shared.handshakes.enter();
     tokio::select! {
-        opened = handshake::run(inbox, &shared.users, source) => opened,
-        () = tokio::time::sleep(shared.timeouts.handshake) => Err(SessionError::Timeout),
+        opened = handshake => opened,
+        () = tokio::time::sleep(deadline) => Err(SessionError::Timeout),
         () = place.evicted() => Err(SessionError::Evicted),
         () = shared.stopping.cancelled() => Err(SessionError::Stopping),
     }
 }
 
-/// From the request on: the target is dialled, the client answered, bytes relayed.
-async fn connected(mut inbox: Inbox, shared: &Shared, log: &Log<'_>) -> Result<(), SessionError> {
-    let Opened {
-        dialect,
-        user,
-        target,
-    } = log.opened;
-    let _connection = match user.connection(shared.caps.connections_per_user, log.source.ip()) {
-        Ok(connection) => connection,
-        Err(too_many) => {
-            refuse(inbox, *dialect, socks5::Code::NotAllowed).await;
-            return Err(too_many.into());
-        }
-    };
-    let dialled = tokio::select! {
-        dialled = shared.egress.connect(user, target) => dialled,
-        why = user.revoked() => return Err(why.into()),
-        () = shared.cut.cancelled() => return Err(SessionError::Stopping),
-    };
-    let mut stream = match dialled {
-        Ok(stream) => stream,
-        Err(error) => {
-            refuse(inbox, *dialect, code(&error)).await;
-            return Err(error.into());
-        }
-    };
-    let bound = stream.local_addr()?;
-    inbox.write(&accepted(*dialect, bound)).await?;
-    let (mut client, early) = inbox.into_parts();
-    let mut lanes = Lanes {
-        up: Lane::new(user, Direction::Up),
-        down: Lane::new(user, Direction::Down),
-    };
-    let patience = relay::Patience {
-        open: shared.timeouts.idle,
-        half_closed: shared.timeouts.half_closed,
-    };
-    let reason: Reason = tokio::select! {
-        ending = relay::relay(&mut client, &mut stream, &early, &mut lanes, patience) => ending.into(),
-        why = user.revoked() => SessionError::from(why).into(),
-        () = shared.cut.cancelled() => SessionError::Stopping.into(),
-    };
-    if let Reason::Cut(_) = reason {
-        relay::reset([&client, &stream]);
-    }
-    log.closed(&lanes, &reason);
-    Ok(())
-}
-
-/// The answer that says "connected"; `bound` is our address towards the target.
-fn accepted(dialect: Dialect, bound: SocketAddr) -> Vec<u8> {
-    match dialect {
-        Dialect::Socks5 => socks5::reply(socks5::Code::Succeeded, bound),
-        Dialect::Line => line::reply(bound),
-    }
-}
-
-/// Says no in the client's own dialect, where that has a word for it.
-async fn refuse(mut inbox: Inbox, dialect: Dialect, code: socks5::Code) {
-    let said = match dialect {
-        Dialect::Socks5 => inbox.write(&socks5::reply(code, socks5::UNBOUND)).await,
-        Dialect::Line => Ok(()),
-    };
-    if said.is_ok() {
-        linger(inbox.into_client()).await;
-    }
-}
-
-/// What SOCKS5 calls a failure to reach a target.
-fn code(error: &EgressError) -> socks5::Code {
-    match error {
-        EgressError::Denied { .. } => socks5::Code::NotAllowed,
-        EgressError::Resolve { .. } | EgressError::Timeout { .. } => socks5::Code::HostUnreachable,
-        EgressError::Connect { source, .. } => match source.kind() {
-            io::ErrorKind::ConnectionRefused => socks5::Code::ConnectionRefused,
-            io::ErrorKind::NetworkUnreachable => socks5::Code::NetworkUnreachable,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut => {
-                socks5::Code::HostUnreachable
-            }
-            _ => socks5::Code::GeneralFailure,
-        },
+/// Says why a client is not served, and lets it go.
+async fn reject(inbox: Inbox, peer: &Peer, error: SessionError) {
+    let Peer { id, source } = peer;
+    tracing::info!(id, %source, reason = %error, "refused");
+    if !matches!(
+        error,
+        SessionError::Timeout | SessionError::Evicted | SessionError::Client(_)
+    ) {
+        linger(inbox).await;
     }
 }
 
 /// Lets the client read what it was told: says that this was all, and takes
 /// what it still sends.
-async fn linger(mut client: TcpStream) {
+async fn linger(inbox: Inbox) {
+    let (mut client, _) = inbox.into_parts();
     let drained = async {
         client.shutdown().await?;
         let mut rest = client.take(LINGER_BYTES);
@@ -209,65 +196,45 @@ async fn linger(mut client: TcpStream) {
     }
 }
 
-/// How a relay ended: by itself or by us.
-enum Reason {
-    Ending(Ending),
-    Cut(SessionError),
-}
-
-impl From<Ending> for Reason {
-    fn from(ending: Ending) -> Self {
-        Self::Ending(ending)
+/// Reaches the target of a request, unless the user or the server goes first.
+async fn dial(shared: &Shared, opened: &Opened) -> Result<TcpStream, SessionError> {
+    tokio::select! {
+        dialled = shared.egress.connect(&opened.user, &opened.target) => Ok(dialled?),
+        why = opened.user.revoked() => Err(why.into()),
+        () = shared.cut.cancelled() => Err(SessionError::Stopping),
     }
 }
 
-impl From<SessionError> for Reason {
-    fn from(error: SessionError) -> Self {
-        Self::Cut(error)
+/// Returns when nothing of the user's may go on, and says why.
+async fn ended(shared: &Shared, user: &Authenticated) -> SessionError {
+    tokio::select! {
+        why = user.revoked() => why.into(),
+        () = shared.cut.cancelled() => SessionError::Stopping,
     }
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ending(ending) => ending.fmt(f),
-            Self::Cut(error) => error.fmt(f),
-        }
+/// How long nothing may move.
+const fn patience(shared: &Shared) -> Patience {
+    Patience {
+        open: shared.timeouts.idle,
+        half_closed: shared.timeouts.half_closed,
     }
 }
 
-/// One event for each client that got as far as a request.
-struct Log<'a> {
-    id: u64,
-    source: SocketAddr,
-    opened: &'a Opened,
-    since: Instant,
+/// Both directions of a user's traffic.
+fn lanes(user: &Authenticated) -> Lanes {
+    Lanes {
+        up: Lane::new(user, Direction::Up),
+        down: Lane::new(user, Direction::Down),
+    }
 }
 
-impl Log<'_> {
-    fn refused(&self, error: &SessionError) {
-        let Opened {
-            dialect,
-            user,
-            target,
-        } = self.opened;
-        tracing::info!(
-            id = self.id, user = user.name(), protocol = %dialect, source = %self.source,
-            ?target, reason = %error, "refused"
-        );
-    }
-
-    fn closed(&self, lanes: &Lanes, reason: &Reason) {
-        let Opened {
-            dialect,
-            user,
-            target,
-        } = self.opened;
-        tracing::info!(
-            id = self.id, user = user.name(), protocol = %dialect, source = %self.source, ?target,
-            upload_bytes = lanes.up.moved(), download_bytes = lanes.down.moved(),
-            seconds = self.since.elapsed().as_secs_f64(), %reason, "closed"
-        );
+/// Says no in the client's own dialect, where that has a word for it.
+async fn refuse(mut inbox: Inbox, log: &Log<'_>, error: &SessionError) {
+    log.refused(error);
+    let words = answer::refused(log.opened.dialect, error);
+    if inbox.write(&words).await.is_ok() {
+        linger(inbox).await;
     }
 }
 

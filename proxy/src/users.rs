@@ -298,6 +298,12 @@ impl Users {
         users
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.accounts.read().len()
+    }
+
     /// What a user has used up to this moment, flushed or not.
     #[must_use]
     pub fn usage(&self, name: &str) -> Option<Usage> {

@@ -11,12 +11,25 @@
 //! connect = "10s"
 //! idle = "86400s"
 //! half_closed = "600s"
+//! keep_alive = "60s"
 //! drain = "30s"
 //!
 //! [caps]
 //! connections = 9000
 //! handshakes = 1024
 //! connections_per_user = 1024
+//!
+//! # Nobody registers (in the dialect of seed 000) without this table.
+//! [registration]
+//! limit = "token-bucket:rate=1MB/s" # for both directions together; required
+//! most_users = 10000                # of all users, when nobody registers any more
+//!
+//! # On `listen` every protocol is recognised; here it is one of these.
+//! [[listener]]
+//! address = "127.0.0.1:8080"
+//! protocols = ["http"] # socks5, http, line, auth-target; all of them if left out
+//! # Load balancers whose PROXY protocol headers (version 2) are believed.
+//! proxy_protocol_from = ["10.0.0.0/24"]
 //! ```
 
 use std::fmt;
@@ -31,8 +44,13 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use super::Config;
-use crate::users::Database;
+use super::{Config, Listener, Registration};
+use crate::protocol::Dialect;
+use crate::protocol::opening::Opening;
+use crate::users::{Database, LimitError, Limits};
+
+/// How many users there may be before nobody registers, if the file does not say.
+const DEFAULT_MOST_USERS: usize = 10_000;
 
 /// What a file says; what it leaves out stays as it was.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -44,6 +62,24 @@ pub struct File {
     accounting_interval: Option<Text<Length>>,
     timeouts: TimeoutsTable,
     caps: CapsTable,
+    registration: Option<RegistrationTable>,
+    listener: Vec<ListenerTable>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegistrationTable {
+    limit: Text<Limit>,
+    most_users: Option<usize>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListenerTable {
+    address: Text<SocketAddr>,
+    protocols: Option<Vec<Text<Dialect>>>,
+    #[serde(default)]
+    proxy_protocol_from: Vec<Text<IpNet>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -53,6 +89,7 @@ struct TimeoutsTable {
     connect: Option<Text<Length>>,
     idle: Option<Text<Length>>,
     half_closed: Option<Text<Length>>,
+    keep_alive: Option<Text<Length>>,
     drain: Option<Text<Length>>,
 }
 
@@ -113,6 +150,7 @@ impl File {
 
     /// Takes over everything the file says.
     pub fn apply(self, config: &mut Config) {
+        let listens = self.listen.is_some();
         set(&mut config.listen, self.listen.map(all));
         set(
             &mut config.database,
@@ -136,6 +174,10 @@ impl File {
             &mut config.timeouts.half_closed,
             self.timeouts.half_closed.map(length),
         );
+        set(
+            &mut config.timeouts.keep_alive,
+            self.timeouts.keep_alive.map(length),
+        );
         set(&mut config.timeouts.drain, self.timeouts.drain.map(length));
         set(&mut config.caps.connections, self.caps.connections);
         set(&mut config.caps.handshakes, self.caps.handshakes);
@@ -143,6 +185,36 @@ impl File {
             &mut config.caps.connections_per_user,
             self.caps.connections_per_user,
         );
+        if let Some(registration) = self.registration {
+            config.registration = Some(registration.resolve());
+        }
+        if !self.listener.is_empty() && !listens {
+            // Whoever describes listeners wants these, not the default one.
+            config.listen.clear();
+        }
+        config
+            .listeners
+            .extend(self.listener.into_iter().map(ListenerTable::resolve));
+    }
+}
+
+impl RegistrationTable {
+    fn resolve(self) -> Registration {
+        Registration {
+            limits: self.limit.0.0,
+            most_users: self.most_users.unwrap_or(DEFAULT_MOST_USERS),
+        }
+    }
+}
+
+impl ListenerTable {
+    fn resolve(self) -> Listener {
+        let mut listener = Listener::new(self.address.0);
+        if let Some(protocols) = self.protocols {
+            listener.dialects = all(protocols).into_iter().map(Opening::from).collect();
+        }
+        listener.proxy_protocol_from = all(self.proxy_protocol_from);
+        listener
     }
 }
 
@@ -195,6 +267,18 @@ impl FromStr for Length {
     }
 }
 
+/// One budget for both directions, as `user add --algorithm` takes it.
+#[derive(Clone, Debug)]
+struct Limit(Limits);
+
+impl FromStr for Limit {
+    type Err = LimitError;
+
+    fn from_str(text: &str) -> Result<Self, LimitError> {
+        Limits::policy(text, None, None).map(|policy| Self(Limits::Shared(policy)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +314,20 @@ mod tests {
         let config = config(&text.join("\n")).unwrap();
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.caps.connections, 9_000);
+        assert_eq!(config.listeners.len(), 1);
+        assert!(config.registration.is_some());
+    }
+
+    #[test]
+    fn listeners_take_the_place_of_the_default_one() {
+        let own = "[[listener]]\naddress = \"127.0.0.1:1\"\nprotocols = [\"http\"]\n";
+        let config_ = config(own).unwrap();
+        assert!(config_.listen.is_empty());
+        let listener = &config_.listeners[0];
+        assert!(listener.dialects.contains(Opening::Http));
+        assert!(!listener.dialects.contains(Opening::Socks5));
+        let both = config(&format!("listen = [\"127.0.0.1:2\"]\n{own}")).unwrap();
+        assert_eq!((both.listen.len(), both.listeners.len()), (1, 1));
     }
 
     #[test]
@@ -240,6 +338,13 @@ mod tests {
             ("allow_egress = [\"10.0.0.0/33\"]", "10.0.0.0/33"),
             ("\n[timeouts]\nhandshake = 10", "line 3"),
             ("accounting_interval = \"0s\"", "above zero"),
+            ("[[listener]]", "address"),
+            ("[registration]", "limit"),
+            ("[registration]\nlimit = \"token-bucket\"", "is missing"),
+            (
+                "[[listener]]\naddress = \"127.0.0.1:1\"\nprotocols = [\"socks4\"]",
+                "socks5, http, line",
+            ),
         ] {
             let error = config(text).unwrap_err();
             assert!(error.contains(said), "{error}");

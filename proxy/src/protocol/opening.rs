@@ -17,7 +17,7 @@
 //! A PROXY header says who the client is, so it is believed only where the
 //! caller has put it among the accepted openings: for a peer on its list.
 
-use super::{WireError, is_token, proxy_v2, socks5};
+use super::{Dialect, WireError, is_token, proxy_v2, socks5};
 
 /// What a connection can begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +69,17 @@ impl Openings {
     #[must_use]
     pub const fn contains(self, opening: Opening) -> bool {
         self.0 & opening as u8 != 0
+    }
+}
+
+impl From<Dialect> for Opening {
+    fn from(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Socks5 => Self::Socks5,
+            Dialect::Http => Self::Http,
+            Dialect::Line => Self::Line,
+            Dialect::AuthTarget => Self::AuthTarget,
+        }
     }
 }
 

@@ -4,41 +4,65 @@
 use std::net::IpAddr;
 
 use super::inbox::Inbox;
-use super::{Opened, SessionError};
-use crate::protocol::{self, Dialect, line, socks5};
-use crate::users::Users;
+use super::{Message, Opened, SessionError, Wish};
+use crate::protocol::auth_target::{self, Operation, Reply};
+use crate::protocol::http::{self, Framing, Kind, Status};
+use crate::protocol::opening::Opening;
+use crate::protocol::{Credentials, Dialect, Target, WireError, line, socks5};
+use crate::server::Shared;
+use crate::users::{Authenticated, LoginError, NewUser, StoreError, UserError};
 
-/// Recognises the dialect and speaks it.
+/// Speaks the dialect of `opening`. `None` is a client that wanted an account,
+/// has it, and wants no more.
 pub(super) async fn run(
     inbox: &mut Inbox,
-    users: &Users,
+    opening: Opening,
     source: IpAddr,
-) -> Result<Opened, SessionError> {
-    let recognise = |bytes: &[u8]| Ok(protocol::recognise(bytes)?.map(|dialect| (dialect, 0)));
-    match inbox.parse(recognise).await? {
-        Dialect::Socks5 => socks5(inbox, users, source).await,
-        Dialect::Line => line(inbox, users, source).await,
+    shared: &Shared,
+) -> Result<Option<Opened>, SessionError> {
+    match opening {
+        Opening::Socks5 => socks5(inbox, source, shared).await.map(Some),
+        Opening::Line => line(inbox, source, shared).await.map(Some),
+        Opening::Http => Box::pin(http(inbox, source, shared)).await.map(Some),
+        Opening::AuthTarget => auth_target(inbox, source, shared).await,
+        // Layers have been taken off already.
+        Opening::Tls | Opening::ProxyV2 => Err(WireError::Unrecognised {
+            first: opening as u8,
+        }
+        .into()),
     }
 }
 
-async fn line(inbox: &mut Inbox, users: &Users, source: IpAddr) -> Result<Opened, SessionError> {
+async fn line(inbox: &mut Inbox, source: IpAddr, shared: &Shared) -> Result<Opened, SessionError> {
     let request = inbox.parse(line::request).await?;
-    let user = users.authenticate(&request.credentials, source).await?;
-    Ok(Opened {
-        dialect: Dialect::Line,
-        user,
-        target: request.target,
-    })
+    let user = shared
+        .users
+        .authenticate(&request.credentials, source)
+        .await?;
+    Ok(tunnel(Dialect::Line, user, request.target))
 }
 
-async fn socks5(inbox: &mut Inbox, users: &Users, source: IpAddr) -> Result<Opened, SessionError> {
+const fn tunnel(dialect: Dialect, user: Authenticated, target: Target) -> Opened {
+    Opened {
+        dialect,
+        user,
+        target,
+        wish: Wish::Tunnel,
+    }
+}
+
+async fn socks5(
+    inbox: &mut Inbox,
+    source: IpAddr,
+    shared: &Shared,
+) -> Result<Opened, SessionError> {
     if !inbox.parse(socks5::greeting).await?.offers_password {
         inbox.write(&socks5::METHOD_NONE).await?;
         return Err(SessionError::NoPassword);
     }
     inbox.write(&socks5::METHOD_PASSWORD).await?;
     let credentials = inbox.parse(socks5::credentials).await?;
-    let user = match users.authenticate(&credentials, source).await {
+    let user = match shared.users.authenticate(&credentials, source).await {
         Ok(user) => user,
         Err(error) => {
             inbox.write(&socks5::PASSWORD_WRONG).await?;
@@ -47,11 +71,7 @@ async fn socks5(inbox: &mut Inbox, users: &Users, source: IpAddr) -> Result<Open
     };
     inbox.write(&socks5::PASSWORD_RIGHT).await?;
     match inbox.parse(socks5::request).await {
-        Ok(target) => Ok(Opened {
-            dialect: Dialect::Socks5,
-            user,
-            target,
-        }),
+        Ok(target) => Ok(tunnel(Dialect::Socks5, user, target)),
         Err(SessionError::Wire(error)) => {
             inbox
                 .write(&socks5::reply(socks5::Code::of(error), socks5::UNBOUND))
@@ -59,5 +79,139 @@ async fn socks5(inbox: &mut Inbox, users: &Users, source: IpAddr) -> Result<Open
             Err(error.into())
         }
         Err(error) => Err(error),
+    }
+}
+
+/// The next request of a connection that speaks HTTP. Each is let in by its own
+/// credentials; what was let in before says nothing.
+pub(super) async fn http(
+    inbox: &mut Inbox,
+    source: IpAddr,
+    shared: &Shared,
+) -> Result<Opened, SessionError> {
+    loop {
+        let request = match inbox.parse_lines(http::request, http::MAX_HEAD).await {
+            Err(SessionError::Wire(error)) => {
+                inbox.write(&Status::of(error).answer(false)).await?;
+                return Err(error.into());
+            }
+            request => request?,
+        };
+        let Some(credentials) = &request.credentials else {
+            // Many clients ask without them first and repeat the request with them.
+            let stays = request.keep_alive && is_all_here(&request.kind);
+            challenge(inbox, stays).await?;
+            if stays {
+                continue;
+            }
+            return Err(SessionError::NoPassword);
+        };
+        let user = match shared.users.authenticate(credentials, source).await {
+            Ok(user) => user,
+            Err(error) => {
+                let status = match error {
+                    LoginError::Refused => Status::ProxyAuthenticationRequired,
+                    LoginError::Barred(_) => Status::Forbidden,
+                    _ => Status::ServiceUnavailable,
+                };
+                inbox.write(&status.answer(false)).await?;
+                return Err(error.into());
+            }
+        };
+        let wish = match request.kind {
+            Kind::Connect => Wish::Tunnel,
+            Kind::Forward(forward) => Wish::Answer(Box::new(Message {
+                forward,
+                keep_alive: request.keep_alive,
+            })),
+        };
+        return Ok(Opened {
+            dialect: Dialect::Http,
+            user,
+            target: request.target,
+            wish,
+        });
+    }
+}
+
+async fn challenge(inbox: &mut Inbox, stays: bool) -> Result<(), SessionError> {
+    let answer = Status::ProxyAuthenticationRequired.answer(stays);
+    Ok(inbox.write(&answer).await?)
+}
+
+/// Whether nothing of the request follows its head, so that the next one does.
+fn is_all_here(kind: &Kind) -> bool {
+    match kind {
+        Kind::Connect => true,
+        Kind::Forward(forward) => matches!(forward.framing(), Framing::None | Framing::Length(0)),
+    }
+}
+
+async fn auth_target(
+    inbox: &mut Inbox,
+    source: IpAddr,
+    shared: &Shared,
+) -> Result<Option<Opened>, SessionError> {
+    let auth = inbox.parse(auth_target::auth).await?;
+    if auth.operation == Operation::Register {
+        register(shared, auth.credentials).await?;
+        inbox.write(&Reply::Registered.bytes()).await?;
+        return Ok(None);
+    }
+    let user = match shared.users.authenticate(&auth.credentials, source).await {
+        Ok(user) => user,
+        Err(error) => {
+            if let LoginError::Refused = error {
+                let reply = refusal(shared, &auth.credentials.name);
+                inbox.write(&reply.bytes()).await?;
+            }
+            return Err(error.into());
+        }
+    };
+    inbox.write(&Reply::LoggedIn.bytes()).await?;
+    let request = inbox.parse(auth_target::target).await?;
+    if !request.is_of(user.name().as_bytes()) {
+        return Err(SessionError::OtherUser);
+    }
+    Ok(Some(tunnel(Dialect::AuthTarget, user, request.target)))
+}
+
+/// This dialect alone tells an unknown name from a wrong password; the work for
+/// either was the same.
+fn refusal(shared: &Shared, name: &[u8]) -> Reply {
+    let known = std::str::from_utf8(name).is_ok_and(|name| shared.users.get(name).is_some());
+    if known {
+        Reply::WrongPassword
+    } else {
+        Reply::UnknownUser
+    }
+}
+
+/// Makes an account, if the config lets anybody do so.
+async fn register(shared: &Shared, credentials: Credentials) -> Result<(), SessionError> {
+    let refused = |why| Err(SessionError::Registration(why));
+    let Some(registration) = &shared.registration else {
+        return refused("it is off");
+    };
+    let Ok(name) = String::from_utf8(credentials.name) else {
+        return refused("the name is not text");
+    };
+    if shared.users.count() >= registration.most_users {
+        return refused("there are as many users as there may be");
+    }
+    let user = NewUser {
+        name,
+        password: credentials.password,
+        rules: registration.limits.into(),
+    };
+    match shared.users.add(user).await {
+        Ok(()) => Ok(()),
+        Err(UserError::Store(StoreError::Exists { .. })) => refused("the name is taken"),
+        Err(UserError::Name { .. }) => refused("the name cannot be one"),
+        Err(UserError::Password(_)) => refused("the password cannot be one"),
+        Err(error) => {
+            tracing::error!(%error, "cannot register a user");
+            refused("the database fails")
+        }
     }
 }

@@ -127,7 +127,6 @@ async fn the_line_handshake_fails_silently() {
         format!("127.0.0.1 notaport {NAME} {PASSWORD}\r\n"),
         format!("127.0.0.1 {closed} {NAME} {PASSWORD}\r\n"),
         format!("10.255.255.1 {port} {NAME} {PASSWORD}\r\n"),
-        "GET / HTTP/1.1\r\n".to_owned(),
         "\u{4}\u{1}".to_owned(),
         "\r\n".to_owned(),
         String::from_utf8(long).unwrap(),
@@ -322,10 +321,4 @@ async fn whoami() -> std::net::SocketAddr {
         let _ = client.write_all(said.as_bytes()).await;
     })
     .await
-}
-
-/// A port that nobody listens on.
-async fn closed_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().port()
 }

@@ -8,9 +8,12 @@
 )]
 
 mod accounts;
+mod auth_target;
 mod curl;
 mod dialects;
+mod http;
 mod limits;
+mod listeners;
 mod relay;
 mod rules;
 mod support;

@@ -15,7 +15,9 @@ pub(crate) const PASSWORD: &str = "secret";
 
 /// A running proxy with one user.
 pub(crate) struct Proxy {
+    /// The first of `addresses`.
     pub(crate) address: SocketAddr,
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) users: Users,
     pub(crate) folder: tempfile::TempDir,
     stop: oneshot::Sender<()>,
@@ -36,7 +38,7 @@ impl Proxy {
         config.timeouts.drain = Duration::from_secs(5);
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
-        let address = server.addrs()[0];
+        let addresses = server.addrs().to_vec();
         let users = server.users();
         users.add(user(NAME, limits)).await.unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -44,7 +46,8 @@ impl Proxy {
             let _ = stopped.await;
         }));
         Self {
-            address,
+            address: addresses[0],
+            addresses,
             users,
             folder,
             stop,
@@ -195,4 +198,10 @@ pub(crate) async fn sink() -> SocketAddr {
         let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
     })
     .await
+}
+
+/// A port that nobody listens on.
+pub(crate) async fn closed_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
 }

@@ -1,0 +1,66 @@
+//! From the request on: the target is dialled, the client answered, bytes relayed.
+
+use std::fmt;
+
+use super::inbox::Inbox;
+use super::{Log, Opened, Peer, SessionError, answer, dial, ended, lanes, patience, refuse};
+use crate::relay::{self, Ending, Lanes};
+use crate::server::Shared;
+
+/// Serves a tunnel to its end.
+pub(super) async fn serve(inbox: Inbox, shared: &Shared, peer: &Peer, opened: &Opened) {
+    let log = Log::new(peer, opened);
+    let most = shared.caps.connections_per_user;
+    let _connection = match opened.user.connection(most, peer.source.ip()) {
+        Ok(connection) => connection,
+        Err(too_many) => return refuse(inbox, &log, &too_many.into()).await,
+    };
+    let target = match dial(shared, opened).await {
+        Ok(target) => target,
+        Err(error @ SessionError::Egress(_)) => return refuse(inbox, &log, &error).await,
+        Err(error) => return log.refused(&error),
+    };
+    let mut lanes = lanes(&opened.user);
+    match connected(inbox, target, shared, opened, &mut lanes).await {
+        Ok(reason) => log.closed(&lanes, &reason),
+        Err(error) => log.refused(&error),
+    }
+}
+
+async fn connected(
+    mut inbox: Inbox,
+    mut target: tokio::net::TcpStream,
+    shared: &Shared,
+    opened: &Opened,
+    lanes: &mut Lanes,
+) -> Result<Reason, SessionError> {
+    let bound = target.local_addr()?;
+    inbox
+        .write(&answer::connected(opened.dialect, bound))
+        .await?;
+    let (mut client, early) = inbox.into_parts();
+    let patience = patience(shared);
+    let reason = tokio::select! {
+        ending = relay::relay(&mut client, &mut target, &early, lanes, patience) => Reason::Ending(ending),
+        error = ended(shared, &opened.user) => Reason::Cut(error),
+    };
+    if let Reason::Cut(_) = reason {
+        relay::reset([&client, &target]);
+    }
+    Ok(reason)
+}
+
+/// How a relay ended: by itself or by us.
+enum Reason {
+    Ending(Ending),
+    Cut(SessionError),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ending(ending) => ending.fmt(f),
+            Self::Cut(error) => error.fmt(f),
+        }
+    }
+}
