@@ -31,7 +31,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve SOCKS5 and the line handshake, both recognised on every listener.
+    /// Serve SOCKS5, HTTP and both dialects of the seeds, recognised by their first bytes.
     Run(Run),
     /// Add, list and change users; a running server follows.
     #[command(subcommand)]

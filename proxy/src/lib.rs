@@ -2,7 +2,7 @@
 //! user's connections.
 //!
 //! ```text
-//! config -> server (bind, accept, drain) -> session (recognise, authenticate, connect)
+//! config -> server (bind, accept, drain) -> session (layers, handshake, tunnel or forward)
 //!        -> relay (two directions) -> budget (flow's algorithms and a clock)
 //! users (accounts in memory) -> users/store (SQLite); protocol (codecs); egress (targets)
 //! ```

@@ -36,6 +36,7 @@ fn open_to_all() -> Registration {
 async fn said(proxy: &Proxy, bytes: &[u8]) -> Vec<u8> {
     let mut client = proxy.connect().await;
     client.write_all(bytes).await.unwrap();
+    client.shutdown().await.unwrap();
     read_to_end(&mut client).await
 }
 

@@ -124,7 +124,6 @@ async fn the_line_handshake_fails_silently() {
         format!("127.0.0.1 {port} x'union/**/select/**/'pw',1000000000-- pw\r\n"),
         format!("127.0.0.1 {port} {NAME}\r\n"),
         format!("127.0.0.1 {port} {NAME} {PASSWORD}\n"),
-        format!("127.0.0.1 notaport {NAME} {PASSWORD}\r\n"),
         format!("127.0.0.1 {closed} {NAME} {PASSWORD}\r\n"),
         format!("10.255.255.1 {port} {NAME} {PASSWORD}\r\n"),
         "\u{4}\u{1}".to_owned(),
