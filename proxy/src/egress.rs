@@ -170,10 +170,12 @@ impl Egress {
     fn not_myself(&self, stream: TcpStream, address: SocketAddr) -> Result<TcpStream, EgressError> {
         let everywhere =
             |own: &SocketAddr| own.ip().is_unspecified() && own.port() == address.port();
-        let here = stream
-            .local_addr()
-            .is_ok_and(|local| canonical(local.ip()) == canonical(address.ip()));
-        if here && self.own.iter().any(everywhere) {
+        let here = || {
+            stream
+                .local_addr()
+                .is_ok_and(|local| canonical(local.ip()) == canonical(address.ip()))
+        };
+        if self.own.iter().any(everywhere) && here() {
             return Err(EgressError::Denied {
                 address: address.ip(),
                 range: "the proxy itself",

@@ -117,12 +117,12 @@ impl Relay<'_> {
         client: &mut C,
         target: &mut T,
     ) -> Poll<Ending> {
-        let ways = [
-            self.up.poll(context, client, target),
-            self.down.poll(context, target, client),
-        ];
+        let last = self.down.is_closed();
+        let up = self.up.poll(context, client, target, last);
+        let last = self.up.is_closed();
+        let down = self.down.poll(context, target, client, last);
         let mut ended = 0;
-        for way in ways {
+        for way in [up, down] {
             match way {
                 Poll::Ready(Err(ending)) => return Poll::Ready(ending),
                 Poll::Ready(Ok(())) => ended += 1,

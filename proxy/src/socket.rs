@@ -13,7 +13,8 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_interval(Duration::from_secs(20));
 
 /// No delay: pieces leave when they are written, and a limiter makes small ones.
-/// Keep-alive: a peer that vanished does not hold its connection for ever.
+/// Keep-alive: a peer that vanished does not hold its connection for ever. What is
+/// accepted from a listener that was prepared is prepared, on Linux.
 pub(crate) fn prepare(socket: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;

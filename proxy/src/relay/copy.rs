@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::mem::MaybeUninit;
 
-use socket2::SockRef;
+#[cfg(target_os = "linux")]
+use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -26,20 +26,32 @@ pub(super) fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
     })
 }
 
-/// How many bytes can be read from `source` now.
-pub(super) fn there(source: &TcpStream) -> io::Result<usize> {
-    let there = rustix::io::ioctl_fionread(source)?;
-    Ok(usize::try_from(there).unwrap_or(usize::MAX))
-}
-
-/// Whether a source that has nothing never will; if it may, it counts as not
-/// ready from here on.
-pub(super) fn ended(source: &TcpStream) -> io::Result<bool> {
-    let mut byte = [MaybeUninit::uninit()];
-    let peeked = source.try_io(Interest::READABLE, || SockRef::from(source).peek(&mut byte));
-    match peeked {
-        Ok(len) => Ok(len == 0),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+/// How many bytes `source` has: none at its end, zero if it has nothing yet and
+/// counts as not ready from here on.
+pub(super) fn there(source: &TcpStream) -> io::Result<Option<usize>> {
+    match source.try_io(Interest::READABLE, || count(source)) {
+        Ok(0) => Ok(None),
+        Ok(len) if len < BUFFER_LEN => Ok(Some(len)),
+        Ok(len) => {
+            let all = rustix::io::ioctl_fionread(source)?;
+            Ok(Some(usize::try_from(all).unwrap_or(len).max(len)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(0)),
         Err(error) => Err(error),
     }
+}
+
+/// Looks without taking and without copying (tcp(7), `MSG_TRUNC`): one call finds
+/// out how much there is, up to [`BUFFER_LEN`], and whether it is the end.
+#[cfg(target_os = "linux")]
+fn count(source: &TcpStream) -> io::Result<usize> {
+    let flags = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
+    with_buffer(|buffer| Ok(rustix::net::recv(source, buffer, flags)?.1))
+}
+
+/// Looks without taking.
+#[cfg(not(target_os = "linux"))]
+fn count(source: &TcpStream) -> io::Result<usize> {
+    let mut room = [std::mem::MaybeUninit::uninit(); BUFFER_LEN];
+    socket2::SockRef::from(source).peek(&mut room)
 }

@@ -79,16 +79,24 @@ impl<'a> Way<'a> {
         self.lane.moved()
     }
 
-    /// Ready when the source has ended and the sink has been told.
+    /// Whether it has nothing left to do.
+    pub(super) fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Ready when the source has ended and the sink has been told. If this is
+    /// the `last` direction, a plain sink is told by closing it.
     pub(super) fn poll<S: Side, K: Side>(
         &mut self,
         context: &mut Context<'_>,
         source: &mut S,
         sink: &mut K,
+        last: bool,
     ) -> Poll<Result<(), Ending>> {
         loop {
             match self.phase {
                 Phase::Closed => return Poll::Ready(Ok(())),
+                Phase::Closing if last && sink.plain().is_some() => self.phase = Phase::Closed,
                 Phase::Closing => {
                     ready!(Pin::new(&mut *sink).poll_shutdown(context))?;
                     self.phase = Phase::Closed;
@@ -186,10 +194,10 @@ impl<'a> Way<'a> {
             return Ok(Some(if self.bulk { self.piece } else { SMALL }));
         }
         if self.known == 0 {
-            self.known = copy::there(from)?;
-        }
-        if self.known == 0 && copy::ended(from)? {
-            return Ok(None);
+            let Some(there) = copy::there(from)? else {
+                return Ok(None);
+            };
+            self.known = there;
         }
         Ok(Some(self.known.min(self.piece)))
     }

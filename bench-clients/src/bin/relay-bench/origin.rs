@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::MemfdFlags;
 use rustix::net::RecvFlags;
 
 use crate::windows::Series;
@@ -26,7 +25,7 @@ pub(crate) enum Ask {
 }
 
 /// How large a part of the endless bytes is.
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 1 << 18;
 
 /// What origins have taken, by number.
 pub(crate) type Records = Arc<Mutex<HashMap<u64, Series>>>;
@@ -84,15 +83,11 @@ fn echo(mut client: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Sends until the other end is gone, from memory and without copying.
-pub(crate) fn pour(sink: &TcpStream) -> io::Result<()> {
-    let block = rustix::fs::memfd_create("block", MemfdFlags::CLOEXEC)?;
-    rustix::io::write(&block, &vec![0x5a; BLOCK])?;
+/// Sends until the other end is gone.
+pub(crate) fn pour(mut sink: &TcpStream) -> io::Result<()> {
+    let block = vec![0x5a; BLOCK];
     loop {
-        let mut at = 0;
-        while at < BLOCK as u64 {
-            rustix::fs::sendfile(sink, &block, Some(&mut at), BLOCK)?;
-        }
+        sink.write_all(&block)?;
     }
 }
 
@@ -102,7 +97,7 @@ pub(crate) fn take(
     until: Option<Instant>,
     series: &mut Series,
 ) -> io::Result<()> {
-    let mut room = vec![0; BLOCK];
+    let mut room = vec![0; 1 << 20];
     loop {
         if let Some(until) = until {
             let left = until.saturating_duration_since(Instant::now());
