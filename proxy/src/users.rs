@@ -22,6 +22,7 @@ mod calendar;
 mod ledger;
 mod legacy;
 mod limits;
+mod lockout;
 mod password;
 mod presence;
 mod record;
@@ -41,7 +42,8 @@ pub use store::{Database, StoreError};
 
 use agenda::Agenda;
 use ledger::Ledger;
-use password::Passwords;
+use lockout::{Leave, Lockout};
+use password::{Passwords, Question, Verdict};
 use store::{Change, Store, UserRow};
 
 /// The longest name: what a SOCKS5 client can send (RFC 1929).
@@ -55,6 +57,7 @@ pub struct Users(Arc<Inner>);
 struct Inner {
     store: Store,
     passwords: Passwords,
+    lockout: Lockout,
     clock: Clock,
     accounts: RwLock<HashMap<String, Arc<Account>>>,
     /// The rules for everybody.
@@ -151,7 +154,8 @@ pub enum UserError {
 /// Why a login failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// Unknown name, wrong password or disabled user: which, nobody is told.
+    /// Unknown name, wrong password, disabled user, or too many guesses: which,
+    /// nobody is told.
     #[error("name or password is wrong")]
     Refused,
     /// Name and password are right, but the user may not be connected now:
@@ -173,6 +177,7 @@ impl Users {
         let inner = Inner {
             store: Store::open(database, writer_name()?).await?,
             passwords: Passwords::new(cost)?,
+            lockout: Lockout::default(),
             clock: Clock::new(),
             accounts: RwLock::default(),
             everybody: RwLock::default(),
@@ -314,26 +319,45 @@ impl Users {
             .map(|account| account.usage())
     }
 
-    /// Checks a name and a password that came from `source`; costs the same
-    /// whether the name exists or not.
+    /// Checks a name and a password that came from `source`. Whether the name
+    /// is unknown or the password wrong, the answer and its cost are the same;
+    /// whoever guesses too much gets the same answer without any work.
     pub(crate) async fn authenticate(
         &self,
         credentials: &Credentials,
         source: IpAddr,
     ) -> Result<Authenticated, LoginError> {
+        let attempt = self.0.lockout.attempt(source, &credentials.name);
+        let known = match self.0.lockout.ask(attempt) {
+            Leave::Try { known } => known,
+            Leave::Wait { first } => return Err(locked_out(credentials, source, first)),
+        };
         let name = std::str::from_utf8(&credentials.name).unwrap_or_default();
         let account = self.0.accounts.read().get(name).map(Arc::clone);
-        let hash = account.as_ref().map(|account| account.password_hash());
-        let verified = self.0.passwords.verify(hash.clone(), &credentials.password);
-        let admitted = match (account, hash, verified.await?) {
-            (Some(account), Some(hash), true) => account.admit(&hash),
-            _ => Err(Revocation::Changed),
+        let question = Question {
+            name: &credentials.name,
+            stored: account.as_ref().map(|account| account.password_hash()),
+            password: &credentials.password,
+            known,
         };
-        admitted.map_err(|why| match why {
-            Revocation::Changed => {
-                failed_login(credentials, source);
-                LoginError::Refused
+        let hash = question.stored.clone();
+        let may = || matches!(self.0.lockout.ask(attempt), Leave::Try { .. });
+        match self.0.passwords.verify(question, may).await? {
+            Verdict::Right => {}
+            Verdict::Untried => return Err(locked_out(credentials, source, false)),
+            Verdict::Wrong { anew } => {
+                if anew {
+                    self.0.lockout.wrong(attempt);
+                }
+                return Err(failed_login(credentials, source, "credentials"));
             }
+        }
+        self.0.lockout.right(attempt);
+        let (Some(account), Some(hash)) = (account, hash) else {
+            return Err(LoginError::Refused);
+        };
+        account.admit(&hash).map_err(|why| match why {
+            Revocation::Changed => failed_login(credentials, source, "disabled"),
             why => LoginError::Barred(why),
         })
     }
@@ -483,13 +507,23 @@ fn checked_name(name: &str) -> Result<(), UserError> {
     }
 }
 
-/// The line that operators' tools read: its form is documented.
-fn failed_login(credentials: &Credentials, source: IpAddr) {
+/// Writes the line that operators' tools read: its form is documented, and
+/// what the client chose comes last and escaped.
+fn failed_login(credentials: &Credentials, source: IpAddr, reason: &'static str) -> LoginError {
     let source = source.to_canonical();
     let name = String::from_utf8_lossy(&credentials.name);
-    // Escaped, and short: the client chose it.
     let user: String = name.chars().take(64).collect();
-    tracing::warn!(%source, ?user, "auth_failed");
+    tracing::warn!(%source, reason, ?user, "auth_failed");
+    LoginError::Refused
+}
+
+/// A guess that was not tried: the first after each that was is told.
+fn locked_out(credentials: &Credentials, source: IpAddr, first: bool) -> LoginError {
+    if first {
+        failed_login(credentials, source, "locked_out")
+    } else {
+        LoginError::Refused
+    }
 }
 
 /// A name that no other process has.

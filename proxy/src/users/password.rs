@@ -1,9 +1,10 @@
 //! Passwords: Argon2id, off the reactor, with verified ones remembered for a short time.
 //!
 //! A login costs the same work whether the name exists or not, so the time of
-//! an answer tells nobody which names there are. A verified pair is kept as a
-//! keyed hash under a key that never leaves the process, so a flood of
-//! connections is not a flood of Argon2.
+//! an answer tells nobody which names there are. What was verified is kept as a
+//! keyed hash under a key that never leaves the process, and those that ask the
+//! same at the same time wait for one answer: a flood of connections with one
+//! password, right or wrong, is not a flood of Argon2.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,15 +18,17 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use blake2::Blake2sMac256;
 use blake2::digest::{KeyInit, Mac};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// The longest password: what a SOCKS5 client can send (RFC 1929).
 pub const MAX_PASSWORD_LEN: usize = 255;
 
-/// How long a verified pair is believed after its last use without hashing again.
+/// How long a right password is believed after its last use without hashing again.
 const REMEMBERED_FOR: Duration = Duration::from_secs(600);
-/// How many verified pairs are remembered at most.
+/// How long a wrong one is known to be wrong.
+const WRONG_FOR: Duration = Duration::from_secs(60);
+/// How many of both are remembered at most.
 const REMEMBERED: usize = 65_536;
 
 /// The most memory that a hash from elsewhere may need, in KiB.
@@ -79,12 +82,49 @@ pub(super) struct Passwords {
     dummy: Arc<str>,
     /// One permit for each hash that may run at once.
     slots: Arc<Semaphore>,
+    /// One more for those who are known: they do not stand in line behind strangers.
+    slots_of_known: Arc<Semaphore>,
     key: [u8; 16],
-    verified: Mutex<HashMap<Proof, Instant>>,
+    verified: Mutex<HashMap<Proof, Verified>>,
+    /// What is being verified now.
+    under_way: Mutex<HashMap<Proof, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// The keyed hash of a stored hash and the password that fits it.
+/// The keyed hash of a name, its stored hash and a password.
 type Proof = [u8; 32];
+
+#[derive(Clone, Copy, Debug)]
+struct Verified {
+    fits: bool,
+    until: Instant,
+}
+
+/// A login to be checked.
+#[derive(Clone, Debug)]
+pub(super) struct Question<'a> {
+    /// Who it is said to be.
+    pub(super) name: &'a [u8],
+    /// The PHC string of that user; `None` if there is no such user, which
+    /// costs as much as one that there is.
+    pub(super) stored: Option<Arc<str>>,
+    pub(super) password: &'a [u8],
+    /// Whether it goes before strangers.
+    pub(super) known: bool,
+}
+
+/// What a password turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The right one.
+    Right,
+    /// A wrong one; `anew` is whether it had to be hashed to find out.
+    Wrong {
+        /// Not one that was wrong a moment ago.
+        anew: bool,
+    },
+    /// Not tried: its leave was withdrawn while it stood in line.
+    Untried,
+}
 
 impl Passwords {
     /// Prepares hashing at `cost`, with as many hashes at once as the machine
@@ -99,8 +139,10 @@ impl Passwords {
             dummy: hash_now(&cost, b"nobody")?.into(),
             cost,
             slots: Arc::new(Semaphore::new(cores.saturating_sub(1).max(1))),
+            slots_of_known: Arc::new(Semaphore::new(1)),
             key: random()?,
             verified: Mutex::default(),
+            under_way: Mutex::default(),
         })
     }
 
@@ -111,56 +153,68 @@ impl Passwords {
     pub(super) async fn hash(&self, password: &[u8]) -> Result<String, PasswordError> {
         check(password)?;
         let (cost, password) = (self.cost.clone(), password.to_vec());
-        self.in_slot(move || hash_now(&cost, &password)).await?
+        let slot = self.slot(false).await?;
+        blocking(slot, move || hash_now(&cost, &password)).await?
     }
 
-    /// Whether `password` fits the stored PHC string; `None` is a user that
-    /// does not exist, and costs as much as one that does.
+    /// Whether a password is right. `may` is asked once more before anything is
+    /// hashed.
     ///
     /// # Errors
     /// [`PasswordError::Stopped`]
     pub(super) async fn verify(
         &self,
-        stored: Option<Arc<str>>,
-        password: &[u8],
-    ) -> Result<bool, PasswordError> {
-        let exists = stored.is_some();
-        let stored = stored.unwrap_or_else(|| Arc::clone(&self.dummy));
-        let proof = self.proof(&stored, password);
-        if self.remembers(&proof) {
-            return Ok(exists);
+        question: Question<'_>,
+        may: impl Fn() -> bool,
+    ) -> Result<Verdict, PasswordError> {
+        let exists = question.stored.is_some();
+        let stored = question.stored.unwrap_or_else(|| Arc::clone(&self.dummy));
+        let proof = self.proof(question.name, &stored, question.password);
+        if let Some(verdict) = self.remembered(&proof) {
+            return Ok(verdict);
         }
-        let password = password.to_vec();
-        let fits = self.in_slot(move || verify_now(&stored, &password)).await? && exists;
-        if fits {
-            self.remember(proof);
-        }
-        Ok(fits)
-    }
-
-    /// Runs `work` on a thread that may block, no more at once than there are slots.
-    async fn in_slot<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, PasswordError> {
-        let slot = Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .map_err(|_| PasswordError::Stopped)?;
-        // The slot goes with the work: a login that gave up still occupies its core.
-        let work = move || {
-            let _slot = slot;
-            work()
+        let turn = Arc::clone(self.under_way.lock().entry(proof).or_default());
+        let turn = Turn {
+            passwords: self,
+            proof,
+            turn,
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|_| PasswordError::Stopped)
+        let _first = turn.turn.lock().await;
+        if let Some(verdict) = self.remembered(&proof) {
+            return Ok(verdict);
+        }
+        let password = question.password.to_vec();
+        let slot = self.slot(question.known).await?;
+        if !may() {
+            return Ok(Verdict::Untried);
+        }
+        let fits = blocking(slot, move || verify_now(&stored, &password)).await? && exists;
+        self.remember(proof, fits);
+        Ok(if fits {
+            Verdict::Right
+        } else {
+            Verdict::Wrong { anew: true }
+        })
     }
 
-    fn proof(&self, stored: &str, password: &[u8]) -> Proof {
-        // A PHC string holds no NUL: the two parts cannot run into each other.
+    /// Room for one hash.
+    async fn slot(&self, known: bool) -> Result<OwnedSemaphorePermit, PasswordError> {
+        let slots = if known {
+            &self.slots_of_known
+        } else {
+            &self.slots
+        };
+        let slot = Arc::clone(slots).acquire_owned().await;
+        slot.map_err(|_| PasswordError::Stopped)
+    }
+
+    fn proof(&self, name: &[u8], stored: &str, password: &[u8]) -> Proof {
+        let length = u64::try_from(name.len()).unwrap_or(u64::MAX);
+        // The length, and a PHC string that holds no NUL: no part can run into another.
         let mac = <Blake2sMac256 as KeyInit>::new_from_slice(&self.key).map(|mac| {
-            mac.chain_update(stored)
+            mac.chain_update(length.to_be_bytes())
+                .chain_update(name)
+                .chain_update(stored)
                 .chain_update([0])
                 .chain_update(password)
                 .finalize()
@@ -170,28 +224,62 @@ impl Passwords {
         mac.unwrap_or_default()
     }
 
-    fn remembers(&self, proof: &Proof) -> bool {
+    fn remembered(&self, proof: &Proof) -> Option<Verdict> {
         let now = Instant::now();
-        match self.verified.lock().get_mut(proof) {
-            Some(until) if *until > now => {
-                *until = now + REMEMBERED_FOR;
-                true
-            }
-            _ => false,
+        let mut verified = self.verified.lock();
+        let known = verified.get_mut(proof).filter(|known| known.until > now)?;
+        if known.fits {
+            known.until = now + REMEMBERED_FOR;
+            Some(Verdict::Right)
+        } else {
+            Some(Verdict::Wrong { anew: false })
         }
     }
 
-    fn remember(&self, proof: Proof) {
+    fn remember(&self, proof: Proof, fits: bool) {
         let now = Instant::now();
+        let until = now + if fits { REMEMBERED_FOR } else { WRONG_FOR };
         let mut verified = self.verified.lock();
         if verified.len() >= REMEMBERED {
-            verified.retain(|_, until| *until > now);
+            verified.retain(|_, known| known.until > now);
         }
         if verified.len() >= REMEMBERED {
             verified.clear();
         }
-        verified.insert(proof, now + REMEMBERED_FOR);
+        verified.insert(proof, Verified { fits, until });
     }
+}
+
+/// Somebody who asks what others may be asking too.
+struct Turn<'a> {
+    passwords: &'a Passwords,
+    proof: Proof,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.passwords.under_way.lock();
+        // The map's and this one: nobody else waits.
+        if Arc::strong_count(&self.turn) <= 2 {
+            under_way.remove(&self.proof);
+        }
+    }
+}
+
+/// Runs `work` on a thread that may block. The slot goes with it: a login that
+/// gave up still occupies its core.
+async fn blocking<T: Send + 'static>(
+    slot: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PasswordError> {
+    let work = move || {
+        let _slot = slot;
+        work()
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| PasswordError::Stopped)
 }
 
 impl fmt::Debug for Passwords {
@@ -255,6 +343,19 @@ fn failed(error: impl fmt::Display) -> PasswordError {
 mod tests {
     use super::*;
 
+    const WRONG: Verdict = Verdict::Wrong { anew: true };
+    const WRONG_AGAIN: Verdict = Verdict::Wrong { anew: false };
+
+    async fn ask(passwords: &Passwords, stored: Option<&Arc<str>>, password: &[u8]) -> Verdict {
+        let question = Question {
+            name: b"ada",
+            stored: stored.map(Arc::clone),
+            password,
+            known: false,
+        };
+        passwords.verify(question, || true).await.unwrap()
+    }
+
     #[tokio::test]
     async fn only_the_right_password_fits() {
         let passwords = Passwords::new(PasswordCost::LEAST).unwrap();
@@ -263,35 +364,19 @@ mod tests {
             stored.starts_with("$argon2id$v=19$m=8,t=1,p=1$"),
             "{stored}"
         );
-        for _ in 0..2 {
-            assert!(
-                passwords
-                    .verify(Some(Arc::clone(&stored)), b"right")
-                    .await
-                    .unwrap()
+        for wrong in [WRONG, WRONG_AGAIN] {
+            assert_eq!(
+                ask(&passwords, Some(&stored), b"right").await,
+                Verdict::Right
             );
-            assert!(
-                !passwords
-                    .verify(Some(Arc::clone(&stored)), b"wrong")
-                    .await
-                    .unwrap()
-            );
-            assert!(
-                !passwords
-                    .verify(Some(Arc::clone(&stored)), b"")
-                    .await
-                    .unwrap()
-            );
-            assert!(
-                !passwords.verify(None, b"nobody").await.unwrap(),
-                "the dummy lets nobody in"
-            );
+            assert_eq!(ask(&passwords, Some(&stored), b"wrong").await, wrong);
+            assert_eq!(ask(&passwords, Some(&stored), b"").await, wrong);
+            // The dummy lets nobody in.
+            assert_eq!(ask(&passwords, None, b"nobody").await, wrong);
         }
-        assert!(
-            !passwords
-                .verify(Some("not a hash".into()), b"right")
-                .await
-                .unwrap()
+        assert_eq!(
+            ask(&passwords, Some(&"no hash".into()), b"right").await,
+            WRONG
         );
     }
 
@@ -299,22 +384,54 @@ mod tests {
     async fn what_is_remembered_is_forgotten() {
         let passwords = Passwords::new(PasswordCost::LEAST).unwrap();
         let stored: Arc<str> = passwords.hash(b"right").await.unwrap().into();
-        let proof = passwords.proof(&stored, b"right");
-        assert!(!passwords.remembers(&proof));
-        assert!(
-            passwords
-                .verify(Some(Arc::clone(&stored)), b"right")
-                .await
-                .unwrap()
-        );
-        assert!(passwords.remembers(&proof));
-        assert!(!passwords.remembers(&passwords.proof(&stored, b"wrong")));
-        assert!(
-            !passwords.remembers(&passwords.proof("another hash", b"right")),
-            "a changed password is forgotten at once"
-        );
+        let remembered = |name: &[u8], stored: &str, password: &[u8]| {
+            passwords.remembered(&passwords.proof(name, stored, password))
+        };
+        assert_eq!(remembered(b"ada", &stored, b"right"), None);
+        ask(&passwords, Some(&stored), b"right").await;
+        ask(&passwords, Some(&stored), b"wrong").await;
+        assert_eq!(remembered(b"ada", &stored, b"right"), Some(Verdict::Right));
+        assert_eq!(remembered(b"ada", &stored, b"wrong"), Some(WRONG_AGAIN));
+        // A changed password is forgotten at once; another name is another question.
+        assert_eq!(remembered(b"ada", "another hash", b"right"), None);
+        assert_eq!(remembered(b"bob", &stored, b"right"), None);
+        tokio::time::advance(WRONG_FOR).await;
+        assert_eq!(remembered(b"ada", &stored, b"wrong"), None);
         tokio::time::advance(REMEMBERED_FOR).await;
-        assert!(!passwords.remembers(&proof));
+        assert_eq!(remembered(b"ada", &stored, b"right"), None);
+    }
+
+    #[tokio::test]
+    async fn a_crowd_with_one_password_costs_one_hash() {
+        let passwords = Arc::new(Passwords::new(PasswordCost::LEAST).unwrap());
+        let stored: Arc<str> = passwords.hash(b"right").await.unwrap().into();
+        for (password, anew) in [(&b"right"[..], Verdict::Right), (b"wrong", WRONG)] {
+            let mut crowd = tokio::task::JoinSet::new();
+            for _ in 0..500 {
+                let (passwords, stored) = (Arc::clone(&passwords), Arc::clone(&stored));
+                crowd.spawn(async move { ask(&passwords, Some(&stored), password).await });
+            }
+            let verdicts = crowd.join_all().await;
+            let count = |verdict| verdicts.iter().filter(|one| **one == verdict).count();
+            match anew {
+                Verdict::Right => assert_eq!(count(Verdict::Right), 500),
+                _ => assert_eq!((count(WRONG), count(WRONG_AGAIN)), (1, 499)),
+            }
+        }
+        assert!(passwords.under_way.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn leave_is_asked_again_before_anything_is_hashed() {
+        let passwords = Passwords::new(PasswordCost::LEAST).unwrap();
+        let question = Question {
+            name: b"ada",
+            stored: None,
+            password: b"guess",
+            known: false,
+        };
+        let verdict = passwords.verify(question, || false).await.unwrap();
+        assert_eq!(verdict, Verdict::Untried);
     }
 
     #[tokio::test]

@@ -73,6 +73,43 @@ async fn whoever_is_disabled_or_has_a_new_password_is_out_at_once() {
     drop(proxy.line_as(NAME, "new", target).await);
 }
 
+/// Whether a login by SOCKS5 succeeds.
+async fn logs_in(proxy: &Proxy, name: &str, password: &str) -> bool {
+    let mut client = proxy.connect().await;
+    client
+        .write_all(&socks5_login(name, password))
+        .await
+        .unwrap();
+    assert_eq!(read_exact(&mut client, 3).await, [5, 2, 1]);
+    read_exact(&mut client, 1).await == [0]
+}
+
+#[tokio::test]
+async fn whoever_guesses_has_to_wait_and_neighbours_do_not() {
+    let proxy = Proxy::start(Limits::Unlimited).await;
+    let users = ["bob", "eve"].map(|name| user(name, Limits::Unlimited));
+    proxy.users.add_many(users).await.unwrap();
+    assert!(logs_in(&proxy, "bob", PASSWORD).await);
+    for guess in 0..10 {
+        assert!(!logs_in(&proxy, NAME, &format!("guess {guess}")).await);
+    }
+    // The right password is not even looked at, nor is another name from there.
+    assert!(!logs_in(&proxy, NAME, PASSWORD).await);
+    assert!(!logs_in(&proxy, "eve", PASSWORD).await);
+    assert!(logs_in(&proxy, "bob", PASSWORD).await, "he was here before");
+    let later = async { while !logs_in(&proxy, NAME, PASSWORD).await {} };
+    in_time(later).await;
+}
+
+#[tokio::test]
+async fn the_same_wrong_password_again_and_again_locks_nobody_out() {
+    let proxy = Proxy::start(Limits::Unlimited).await;
+    for _ in 0..50 {
+        assert!(!logs_in(&proxy, NAME, "wrong").await);
+    }
+    assert!(logs_in(&proxy, NAME, PASSWORD).await);
+}
+
 #[tokio::test]
 async fn nothing_but_hashes_is_stored() {
     let proxy = Proxy::start(Limits::Unlimited).await;
