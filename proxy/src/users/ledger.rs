@@ -275,6 +275,50 @@ mod tests {
         }
     }
 
+    /// An account in a database, and a ledger for it.
+    async fn books() -> (tempfile::TempDir, Store, Arc<Ledger>, Arc<Account>) {
+        use crate::budget::Clock;
+        use crate::users::{Database, Rules, Secret, UserRecord, Users};
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::file(folder.path().join("users.db"));
+        let users = Users::open(&database, crate::users::PasswordCost::LEAST);
+        let users = users.await.unwrap();
+        let secret = Secret::Password(b"secret".to_vec());
+        let record = UserRecord::new("ada".into(), secret, Rules::default());
+        users.import([record]).await.unwrap();
+        let store = Store::open(&database, "writer".into()).await.unwrap();
+        let row = store.snapshot().await.unwrap().users.remove(0);
+        let ledger = Arc::new(Ledger::default());
+        let account = Account::new(&row, Clock::of_the_runtime(), Arc::clone(&ledger));
+        (folder, store, ledger, Arc::new(account))
+    }
+
+    async fn stored(store: &Store) -> u64 {
+        let users = store.snapshot().await.unwrap().users;
+        users[0].booked.usage.total()
+    }
+
+    #[tokio::test]
+    async fn a_write_of_unknown_outcome_is_neither_lost_nor_done_twice() {
+        let (_folder, store, ledger, account) = books().await;
+        for was_done in [true, false] {
+            let before = stored(&store).await;
+            account.count(Direction::Up, 10);
+            // As `flush` does, but nobody hears of the outcome.
+            let accounts = std::mem::take(&mut *ledger.waiting.lock());
+            let delta = accounts[0].delta();
+            let sequence = ledger.begin(vec![(Arc::clone(&account), delta.usage)]);
+            if was_done {
+                store.add_usage(sequence, &[delta]).await.unwrap();
+            }
+            account.count(Direction::Up, 1);
+            assert_eq!(account.usage().total(), before + 11);
+            ledger.flush(&store).await.unwrap();
+            assert_eq!(stored(&store).await, before + 11, "done: {was_done}");
+            assert_eq!(account.usage().total(), before + 11);
+        }
+    }
+
     #[test]
     fn a_quota_is_used_up_once() {
         let counters = Counters::default();

@@ -14,6 +14,8 @@ mod dialects;
 mod http;
 mod limits;
 mod listeners;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod relay;
 mod rules;
 mod support;

@@ -1,6 +1,10 @@
 use super::*;
 use crate::users::rules::Quota;
 
+#[cfg(feature = "postgres")]
+#[path = "../../../tests/common/postgres.rs"]
+mod postgres;
+
 fn row(name: &str) -> NewRow {
     NewRow {
         name: name.into(),
@@ -192,6 +196,28 @@ async fn sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::file(folder.path().join("deep/er/users ?#%.db"));
     all(&open(&database).await).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn postgres() {
+    let Some(mut server) = postgres::Postgres::start() else {
+        return;
+    };
+    let store = open(&server.url().parse().unwrap()).await;
+    all(&store).await;
+    // Two processes make the tables at once, or one finds them made.
+    let again = open(&server.url().parse().unwrap()).await;
+    assert_eq!(users(&again).await.len(), 0);
+    // A connection that is gone is made again.
+    server.stop();
+    assert!(store.revision().await.is_err());
+    server.run();
+    assert!(store.revision().await.is_ok());
+    let wrong = server.url().replace("pa%3A", "no");
+    let error = Store::open(&wrong.parse().unwrap(), "writer".into()).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("weirgate:***@127.0.0.1"), "{error}");
 }
 
 #[cfg(unix)]
