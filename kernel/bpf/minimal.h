@@ -136,7 +136,10 @@ struct sock {
 	struct sock_common __sk_common;
 };
 
-struct tcp_sock;
+struct tcp_sock {
+	__u64 bytes_sent;
+};
+
 struct bpf_iter_meta;
 
 struct bpf_iter__tcp {

@@ -16,9 +16,11 @@ struct {
 	__type(value, __u32);
 } owners SEC(".maps");
 
-/* What a socket was told. */
+/* What a socket was told, and whether it takes part: one that sends nothing does not. */
 struct wg_paced {
 	__u32 slot, share;
+	__u64 sent; /* bytes, when last looked at */
+	__u32 idle, pad;
 };
 
 struct {
@@ -41,7 +43,7 @@ struct {
 	__type(value, struct wg_pace);
 } paces SEC(".maps");
 
-/* By slot: sockets that share the rate. */
+/* By slot: sockets that share the rate, those that have sent lately. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, WG_CAPACITY);

@@ -257,7 +257,8 @@ int wg_sockops(struct bpf_sock_ops *ops)
 			break;
 		mine = bpf_sk_storage_get(&paced, sk, 0, 0);
 		if (mine) {
-			wg_join(mine->slot, -1);
+			if (!mine->idle)
+				wg_join(mine->slot, -1);
 			bpf_sk_storage_delete(&paced, sk);
 		}
 		break;
@@ -265,7 +266,8 @@ int wg_sockops(struct bpf_sock_ops *ops)
 	return 1;
 }
 
-/* Brings the connections that are open already in line with the rules. */
+/* Brings the connections that are open in line with the rules. Walked over once a second, it
+ * also finds out which of them have sent since. */
 SEC("iter/tcp")
 int wg_adopt(struct bpf_iter__tcp *ctx)
 {
@@ -310,25 +312,36 @@ int wg_adopt(struct bpf_iter__tcp *ctx)
 			p.pid = *owner;
 	}
 	bpf_loop(c.count, wg_find, &p, 0);
+	mine = bpf_sk_storage_get(&paced, tcp, 0, 0);
 	r = wg_rule_at(&p, p.congestion);
 	if (r)
 		bpf_setsockopt(tcp, SOL_TCP, TCP_CONGESTION, r->congestion, sizeof(r->congestion));
-	mine = bpf_sk_storage_get(&paced, tcp, 0, 0);
 	r = wg_rule_at(&p, p.pace);
 	if (!r) {
 		if (!mine)
 			return 0;
-		wg_join(mine->slot, -1);
+		if (!mine->idle)
+			wg_join(mine->slot, -1);
 		bpf_sk_storage_delete(&paced, tcp);
 		bpf_setsockopt(tcp, SOL_SOCKET, SO_MAX_PACING_RATE, &share, sizeof(share));
 		return 0;
 	}
 	if (mine && mine->slot != r->slot) {
-		wg_join(mine->slot, -1);
+		if (!mine->idle)
+			wg_join(mine->slot, -1);
 		mine->slot = r->slot;
+		mine->idle = 0;
 		wg_join(mine->slot, 1);
 	}
-	if (!mine) {
+	if (mine) {
+		__u64 sent = tcp->bytes_sent;
+		__u32 idle = sent == mine->sent;
+
+		if (idle != mine->idle)
+			wg_join(mine->slot, idle ? -1 : 1);
+		mine->idle = idle;
+		mine->sent = sent;
+	} else {
 		struct wg_paced fresh = { .slot = r->slot };
 
 		mine = bpf_sk_storage_get(&paced, tcp, &fresh, BPF_SK_STORAGE_GET_F_CREATE);

@@ -134,7 +134,7 @@ pub struct RuleCounts {
     pub hook: Hook,
     /// The counts, all of one instant.
     pub counts: Counts,
-    /// Connections that share the rate of a rule that paces.
+    /// Connections that share the rate of a rule that paces: those that have sent lately.
     pub paced: u64,
 }
 
@@ -360,6 +360,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Shares paced rates anew among the connections that have sent since the last call: best
+    /// once a second. Until it is called, every open connection has its part.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn rebalance(&self) -> Result<(), EngineError> {
+        if self.applied.rules.iter().any(paces) {
+            self.adopt_connections()?;
+        }
+        Ok(())
+    }
+
     /// Tells the connections that are open already what the rules say.
     fn adopt_connections(&self) -> Result<(), EngineError> {
         let walk = program(&self.object, "wg_adopt")?
@@ -546,10 +558,13 @@ impl Engine {
     }
 }
 
+fn paces(rule: &Rule) -> bool {
+    matches!(rule.action, Action::Pace { .. })
+}
+
 /// Lifts every pace, so that no connection keeps one that nobody watches over.
 impl Drop for Engine {
     fn drop(&mut self) {
-        let paces = |rule: &Rule| matches!(rule.action, Action::Pace { .. });
         if self.applied.rules.iter().any(paces) {
             // Nobody is left to tell.
             let _ = self.apply(&Rules::default());

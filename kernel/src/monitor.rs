@@ -64,3 +64,77 @@ impl Meter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TENTH: u64 = 100_000_000;
+
+    /// The series that seed 004's rules are checked with: 1,000 B each 0.1 s to 2.0 s, 4,000 B
+    /// each 0.1 s to 4.0 s, 1,000 B at 14.0 s.
+    fn packets() -> impl Iterator<Item = (u64, u64)> {
+        let early = (0..=20).map(|tenth| (tenth, 1_000));
+        let late = (21..=40).map(|tenth| (tenth, 4_000));
+        early.chain(late).chain([(140, 1_000)])
+    }
+
+    /// Instantaneous, peak and smoothed at 1, 2, 3, 4 and 14 s.
+    const EXPECTED: [[u64; 3]; 5] = [
+        [10_000, 10_000, 10_000],
+        [10_000, 10_000, 10_000],
+        [37_000, 37_000, 13_375],
+        [40_000, 40_000, 16_703],
+        [400, 40_000, 14_665],
+    ];
+
+    /// Readings as a packet comes find the rates that a monitor finds which is told of each.
+    #[test]
+    fn follows_the_series() {
+        let mut meter = Meter::new(Timestamp::ZERO, 5);
+        let (mut counted, mut seen) = (5, Vec::new());
+        for (tenth, size) in packets() {
+            meter.read(Timestamp::from_nanos(tenth * TENTH), counted);
+            counted += size;
+            if [10, 20, 30, 40, 140].contains(&tenth) {
+                let rates = meter.rates();
+                let shown = [rates.instantaneous, rates.peak, rates.smoothed];
+                seen.push(shown.map(Option::unwrap));
+            }
+        }
+        assert_eq!(seen, EXPECTED);
+    }
+
+    /// The seed's own figures, by the same code with the seed's two faults left in.
+    #[test]
+    fn the_seeds_figures_come_from_the_same_code() {
+        let mut monitor = RateMonitor::as_coded();
+        for (tenth, size) in packets() {
+            monitor.record(Timestamp::from_nanos(tenth * TENTH), ByteSize::new(size));
+        }
+        let seen = [
+            monitor.average(),
+            monitor.instantaneous(),
+            monitor.peak(),
+            monitor.smoothed(),
+        ];
+        assert_eq!(seen, [7_357, 400, 40_000, 15_253].map(Some));
+    }
+
+    /// S4: an idle flow shows its last rate for ever.
+    #[test]
+    fn silence_is_seen() {
+        let second = |n: u64| Timestamp::from_nanos(n * 1_000_000_000);
+        let mut meter = Meter::new(second(0), 0);
+        meter.read(second(1), 8_000);
+        assert_eq!(meter.rates().instantaneous, Some(8_000));
+        meter.read(second(2), 8_000);
+        let rates = meter.rates();
+        assert_eq!(rates.instantaneous, Some(0));
+        assert_eq!((rates.smoothed, rates.peak), (Some(7_000), Some(8_000)));
+        assert_eq!((rates.total, rates.average), (8_000, Some(4_000)));
+        // A counter that was emptied does not make a rate without bounds.
+        meter.read(second(3), 100);
+        assert_eq!(meter.rates().total, 8_100);
+    }
+}

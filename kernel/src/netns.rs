@@ -59,6 +59,8 @@ pub struct End {
     pub ipv4: IpAddr,
     /// IPv6.
     pub ipv6: IpAddr,
+    /// Ethernet.
+    pub hardware: &'static str,
 }
 
 /// Two namespaces and a cable: the interface is called [`Cable::INTERFACE`] in both.
@@ -174,9 +176,9 @@ impl Cable {
     /// Name of the interface at both ends.
     pub const INTERFACE: &str = "wg0";
     /// Addresses at the left end.
-    pub const LEFT: End = end(1);
+    pub const LEFT: End = end(1, "02:00:00:00:00:01");
     /// Addresses at the right end.
-    pub const RIGHT: End = end(2);
+    pub const RIGHT: End = end(2, "02:00:00:00:00:02");
 
     /// Two fresh namespaces with a cable between them.
     ///
@@ -184,25 +186,73 @@ impl Cable {
     /// [`NetnsError`]
     pub fn new() -> Result<Self, NetnsError> {
         let (left, right) = (Namespace::new()?, Namespace::new()?);
-        let peer = right.id.to_string();
-        let name = Self::INTERFACE;
-        let cable = [
-            "link", "add", name, "type", "veth", "peer", "name", name, "netns", &peer,
-        ];
-        left.command("ip", &cable)?;
-        for (namespace, end) in [(&left, Self::LEFT), (&right, Self::RIGHT)] {
-            let (ipv4, ipv6) = (format!("{}/24", end.ipv4), format!("{}/64", end.ipv6));
-            namespace.command("ip", &["addr", "add", &ipv4, "dev", name])?;
-            namespace.command("ip", &["addr", "add", &ipv6, "dev", name, "nodad"])?;
-            namespace.command("ip", &["link", "set", name, "up"])?;
-        }
+        lay(|arguments| left.command("ip", arguments), &right)?;
         Ok(Self { left, right })
     }
 }
 
-const fn end(last: u8) -> End {
+impl Namespace {
+    /// A fresh one at the right end of a cable, of which the calling thread's namespace has
+    /// the left one.
+    ///
+    /// # Errors
+    /// [`NetnsError`]
+    pub fn connected() -> Result<Self, NetnsError> {
+        let right = Self::new()?;
+        lay(|arguments| command("ip", arguments), &right)?;
+        Ok(right)
+    }
+}
+
+/// Lays a cable to `right`; `ip` runs that program at the left end.
+fn lay(
+    ip: impl Fn(&[&str]) -> Result<(), NetnsError>,
+    right: &Namespace,
+) -> Result<(), NetnsError> {
+    let (name, peer) = (Cable::INTERFACE, right.id.to_string());
+    ip(&[
+        "link", "add", name, "type", "veth", "peer", "name", name, "netns", &peer,
+    ])?;
+    set_up(&ip, Cable::LEFT, Cable::RIGHT)?;
+    let right = |arguments: &[&str]| right.command("ip", arguments);
+    set_up(&right, Cable::RIGHT, Cable::LEFT)
+}
+
+/// The neighbour is written down rather than asked for: nobody waits a second for an answer
+/// from a cable that is just coming up, and nothing but our own packets crosses it.
+fn set_up(
+    ip: &impl Fn(&[&str]) -> Result<(), NetnsError>,
+    own: End,
+    other: End,
+) -> Result<(), NetnsError> {
+    let name = Cable::INTERFACE;
+    let (ipv4, ipv6) = (format!("{}/24", own.ipv4), format!("{}/64", own.ipv6));
+    ip(&["link", "set", name, "address", own.hardware])?;
+    ip(&["link", "set", name, "addrgenmode", "none"])?;
+    ip(&["addr", "add", &ipv4, "dev", name])?;
+    ip(&["addr", "add", &ipv6, "dev", name, "nodad"])?;
+    ip(&["link", "set", name, "up"])?;
+    for address in [other.ipv4, other.ipv6] {
+        let address = address.to_string();
+        ip(&[
+            "neigh",
+            "replace",
+            &address,
+            "lladdr",
+            other.hardware,
+            "dev",
+            name,
+            "nud",
+            "permanent",
+        ])?;
+    }
+    Ok(())
+}
+
+const fn end(last: u8, hardware: &'static str) -> End {
     End {
         ipv4: IpAddr::V4(Ipv4Addr::new(10, 77, 0, last)),
         ipv6: IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, last as u16)),
+        hardware,
     }
 }

@@ -8,6 +8,8 @@
     reason = "helpers of tests, each of which uses some"
 )]
 
+pub(crate) mod traffic;
+
 use kernel::config::{Format, parse};
 use kernel::engine::{Engine, missing};
 use kernel::netns::enter_fresh;
