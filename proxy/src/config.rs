@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::protocol::opening::Openings;
+use crate::tls::TlsFiles;
 use crate::users::{Database, Limits, PasswordCost};
 
 #[cfg(feature = "cli")]
@@ -27,6 +28,8 @@ pub struct Config {
     pub registration: Option<Registration>,
     /// Where the accounts are.
     pub database: Database,
+    /// The certificate of listeners that speak TLS.
+    pub tls: Option<TlsFiles>,
     /// Networks that may be reached although they are loopback, private,
     /// link-local or otherwise special.
     pub allow_egress: Vec<IpNet>,
@@ -47,21 +50,36 @@ pub struct Listener {
     pub address: SocketAddr,
     /// The dialects that are served.
     pub dialects: Openings,
+    /// Whether clients speak TLS.
+    pub tls: ListenerTls,
     /// Load balancers whose PROXY headers (version 2) are believed. From them a
     /// connection may begin with one, from others it must not.
     pub proxy_protocol_from: Vec<IpNet>,
 }
 
 impl Listener {
-    /// Every dialect, and no PROXY headers.
+    /// Every dialect, under TLS or not, and no PROXY headers.
     #[must_use]
     pub const fn new(address: SocketAddr) -> Self {
         Self {
             address,
             dialects: Openings::DIALECTS,
+            tls: ListenerTls::Recognised,
             proxy_protocol_from: Vec::new(),
         }
     }
+}
+
+/// Whether the clients of a listener speak TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerTls {
+    /// They do not.
+    Off,
+    /// They may, if there is a certificate: it is seen from the first bytes.
+    Recognised,
+    /// They must: nothing is said in the clear. Without a certificate there is
+    /// no such listener.
+    Required,
 }
 
 /// What somebody gets who registers by the dialect of seed 000.
@@ -111,6 +129,7 @@ impl Config {
             database,
             listeners: Vec::new(),
             registration: None,
+            tls: None,
             allow_egress: Vec::new(),
             password_cost: PasswordCost::default(),
             timeouts: Timeouts::default(),

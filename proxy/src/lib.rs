@@ -33,6 +33,11 @@ pub mod config;
 pub mod egress;
 pub mod protocol;
 pub mod server;
+#[cfg_attr(
+    not(feature = "tls"),
+    allow(dead_code, reason = "what a config may ask for is there to be refused")
+)]
+pub mod tls;
 pub mod users;
 
 mod budget;
@@ -40,7 +45,7 @@ mod relay;
 mod session;
 mod socket;
 
-pub use config::{Caps, Config, Listener, Registration, Timeouts};
+pub use config::{Caps, Config, Listener, ListenerTls, Registration, Timeouts};
 pub use server::{BindError, RunError, Server};
 pub use users::{
     Database, Direction, Limits, NewUser, PasswordCost, Rules, Usage, User, UserError, Users,

@@ -12,8 +12,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Caps, Config, Listener, Registration, Timeouts};
+use crate::config::{Caps, Config, Listener, ListenerTls, Registration, Timeouts};
 use crate::egress::Egress;
+use crate::tls::{Certificates, TlsError};
 use crate::users::{StoreError, UserError, Users};
 use crate::{session, socket};
 
@@ -36,6 +37,7 @@ pub struct Server {
     listeners: Vec<Entrance>,
     addrs: Vec<SocketAddr>,
     shared: Arc<Shared>,
+    certificates: Certificates,
     connections: Arc<Semaphore>,
     accounting_interval: Duration,
 }
@@ -57,6 +59,9 @@ pub enum BindError {
     /// The accounts cannot be opened.
     #[error(transparent)]
     Users(#[from] UserError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Why a server stopped other than asked to.
@@ -90,12 +95,18 @@ impl Server {
     /// # Errors
     /// [`BindError`]
     pub async fn bind(config: Config) -> Result<Self, BindError> {
+        let certificates = Certificates::load(config.tls)?;
+        let required = |listener: &Listener| listener.tls == ListenerTls::Required;
+        if !certificates.is_some() && config.listeners.iter().any(required) {
+            return Err(TlsError::NoCertificate.into());
+        }
         let plain = config.listen.iter().map(|&address| Listener::new(address));
         let listeners = plain
             .chain(config.listeners)
             .map(|listener| {
                 let address = listener.address;
-                Entrance::bind(listener).map_err(|source| BindError::Listen { address, source })
+                Entrance::bind(listener, &certificates)
+                    .map_err(|source| BindError::Listen { address, source })
             })
             .collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
@@ -118,6 +129,7 @@ impl Server {
             listeners,
             addrs,
             shared: Arc::new(shared),
+            certificates,
             connections: Arc::new(Semaphore::new(
                 config.caps.connections.min(Semaphore::MAX_PERMITS),
             )),
@@ -136,6 +148,13 @@ impl Server {
     #[must_use]
     pub fn users(&self) -> Users {
         self.shared.users.clone()
+    }
+
+    /// A handle to the certificates, which are read again with
+    /// [`Certificates::reload`]; open connections keep theirs.
+    #[must_use]
+    pub fn certificates(&self) -> Certificates {
+        self.certificates.clone()
     }
 
     /// Serves until `shutdown` is ready, then drains: accepts nobody, lets open

@@ -22,6 +22,7 @@ use crate::server::{Rules, Shared};
 use crate::users::{Authenticated, Direction, LoginError, Revocation, TooMany};
 
 mod answer;
+mod client;
 mod forward;
 mod handshake;
 mod inbox;
@@ -62,6 +63,9 @@ pub(crate) enum SessionError {
     /// The target was not reached.
     #[error("{}", chain(.0))]
     Egress(#[from] EgressError),
+    /// The client does not speak TLS as it should.
+    #[error("no TLS: {0}")]
+    Tls(io::Error),
     /// The request was not there in time.
     #[error("no whole request in time")]
     Timeout,
@@ -176,7 +180,10 @@ async fn reject(inbox: Inbox, peer: &Peer, error: SessionError) {
     tracing::info!(id, %source, reason = %error, "refused");
     if !matches!(
         error,
-        SessionError::Timeout | SessionError::Evicted | SessionError::Client(_)
+        SessionError::Timeout
+            | SessionError::Evicted
+            | SessionError::Client(_)
+            | SessionError::Tls(_)
     ) {
         linger(inbox).await;
     }
@@ -185,7 +192,9 @@ async fn reject(inbox: Inbox, peer: &Peer, error: SessionError) {
 /// Lets the client read what it was told: says that this was all, and takes
 /// what it still sends.
 async fn linger(inbox: Inbox) {
-    let (mut client, _) = inbox.into_parts();
+    let Ok((mut client, _)) = inbox.into_parts() else {
+        return;
+    };
     let drained = async {
         client.shutdown().await?;
         let mut rest = client.take(LINGER_BYTES);

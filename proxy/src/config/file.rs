@@ -24,10 +24,18 @@
 //! limit = "token-bucket:rate=1MB/s" # for both directions together; required
 //! most_users = 10000                # of all users, when nobody registers any more
 //!
+//! # TLS; the files are PEM. Without client_roots nobody is asked for a certificate.
+//! [tls]
+//! certificate = "/etc/weirgate/server.pem" # and those that lead to its root
+//! key = "/etc/weirgate/server.key"
+//! client_roots = "/etc/weirgate/clients.pem"
+//! client_certificate = "optional" # or required, the default
+//!
 //! # On `listen` every protocol is recognised; here it is one of these.
 //! [[listener]]
 //! address = "127.0.0.1:8080"
 //! protocols = ["http"] # socks5, http, line, auth-target; all of them if left out
+//! tls = true # true: TLS alone; false: none; left out: recognised, if there is a [tls]
 //! # Load balancers whose PROXY protocol headers (version 2) are believed.
 //! proxy_protocol_from = ["10.0.0.0/24"]
 //! ```
@@ -44,9 +52,10 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use super::{Config, Listener, Registration};
+use super::{Config, Listener, ListenerTls, Registration};
 use crate::protocol::Dialect;
 use crate::protocol::opening::Opening;
+use crate::tls::{ClientCertificate, TlsFiles};
 use crate::users::{Database, LimitError, Limits};
 
 /// How many users there may be before nobody registers, if the file does not say.
@@ -64,6 +73,25 @@ pub struct File {
     caps: CapsTable,
     registration: Option<RegistrationTable>,
     listener: Vec<ListenerTable>,
+    tls: Option<TlsTable>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsTable {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_roots: Option<PathBuf>,
+    #[serde(default)]
+    client_certificate: ClientCertificateWord,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ClientCertificateWord {
+    #[default]
+    Required,
+    Optional,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -78,6 +106,7 @@ struct RegistrationTable {
 struct ListenerTable {
     address: Text<SocketAddr>,
     protocols: Option<Vec<Text<Dialect>>>,
+    tls: Option<bool>,
     #[serde(default)]
     proxy_protocol_from: Vec<Text<IpNet>>,
 }
@@ -188,6 +217,9 @@ impl File {
         if let Some(registration) = self.registration {
             config.registration = Some(registration.resolve());
         }
+        if let Some(tls) = self.tls {
+            config.tls = Some(tls.resolve());
+        }
         if !self.listener.is_empty() && !listens {
             // Whoever describes listeners wants these, not the default one.
             config.listen.clear();
@@ -207,12 +239,31 @@ impl RegistrationTable {
     }
 }
 
+impl TlsTable {
+    fn resolve(self) -> TlsFiles {
+        TlsFiles {
+            certificate: self.certificate,
+            key: self.key,
+            client_roots: self.client_roots,
+            client_certificate: match self.client_certificate {
+                ClientCertificateWord::Required => ClientCertificate::Required,
+                ClientCertificateWord::Optional => ClientCertificate::Optional,
+            },
+        }
+    }
+}
+
 impl ListenerTable {
     fn resolve(self) -> Listener {
         let mut listener = Listener::new(self.address.0);
         if let Some(protocols) = self.protocols {
             listener.dialects = all(protocols).into_iter().map(Opening::from).collect();
         }
+        listener.tls = match self.tls {
+            None => ListenerTls::Recognised,
+            Some(true) => ListenerTls::Required,
+            Some(false) => ListenerTls::Off,
+        };
         listener.proxy_protocol_from = all(self.proxy_protocol_from);
         listener
     }
@@ -339,6 +390,7 @@ mod tests {
             ("\n[timeouts]\nhandshake = 10", "line 3"),
             ("accounting_interval = \"0s\"", "above zero"),
             ("[[listener]]", "address"),
+            ("[tls]\nkey = \"k\"", "certificate"),
             ("[registration]", "limit"),
             ("[registration]\nlimit = \"token-bucket\"", "is missing"),
             (

@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::config::Listener;
+use crate::config::{Listener, ListenerTls};
 use crate::protocol::opening::{Opening, Openings};
+use crate::tls::Certificates;
 
 /// Clients that the kernel completes before we accept them.
 const BACKLOG: u32 = 4_096;
@@ -22,17 +23,26 @@ pub(super) struct Entrance {
 }
 
 impl Entrance {
-    pub(super) fn bind(config: Listener) -> io::Result<Self> {
+    pub(super) fn bind(config: Listener, certificates: &Certificates) -> io::Result<Self> {
         let listener = listen(config.address)?;
+        let dialects = config
+            .dialects
+            .without(Opening::Tls)
+            .without(Opening::ProxyV2);
+        let outer = match config.tls {
+            ListenerTls::Off => dialects,
+            ListenerTls::Recognised if !certificates.is_some() => dialects,
+            ListenerTls::Recognised => dialects.with(Opening::Tls),
+            ListenerTls::Required => Openings::NONE.with(Opening::Tls),
+        };
         Ok(Self {
             address: listener.local_addr()?,
             listener,
             rules: Rules {
-                dialects: config
-                    .dialects
-                    .without(Opening::Tls)
-                    .without(Opening::ProxyV2),
+                outer,
+                dialects,
                 balancers: config.proxy_protocol_from,
+                certificates: certificates.clone(),
             },
         })
     }
@@ -41,18 +51,31 @@ impl Entrance {
 /// What one listener serves.
 #[derive(Debug)]
 pub(crate) struct Rules {
+    /// What a connection may begin with.
+    outer: Openings,
+    /// What it may go on with under TLS.
     dialects: Openings,
     balancers: Vec<IpNet>,
+    certificates: Certificates,
 }
 
 impl Rules {
     /// What a connection from `peer` may begin with.
     pub(crate) fn accepted(&self, peer: IpAddr) -> Openings {
         if self.balancers.iter().any(|net| net.contains(&peer)) {
-            self.dialects.with(Opening::ProxyV2)
+            self.outer.with(Opening::ProxyV2)
         } else {
-            self.dialects
+            self.outer
         }
+    }
+
+    /// What may be said under TLS.
+    pub(crate) const fn under_tls(&self) -> Openings {
+        self.dialects
+    }
+
+    pub(crate) const fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 }
 

@@ -17,7 +17,6 @@ use super::{
 };
 use crate::protocol::Dialect;
 use crate::protocol::http::Status;
-use crate::relay;
 use crate::server::Shared;
 
 mod exchange;
@@ -34,7 +33,7 @@ pub(super) async fn serve(mut inbox: Inbox, shared: &Shared, peer: &Peer, mut op
         match pass_on(&mut inbox, shared, peer, &opened, message).await {
             After::Next => {}
             After::Close => return linger(inbox).await,
-            After::Reset => return relay::reset(inbox.sockets()),
+            After::Reset => return inbox.reset(),
         }
         let request = handshake::http(&mut inbox, peer.source.ip(), shared);
         opened = match in_time(request, shared.timeouts.keep_alive, shared).await {
@@ -83,7 +82,9 @@ async fn pass_on(
     };
     let mut lanes = lanes(&opened.user);
     let idle = shared.timeouts.half_closed;
-    let (client, early) = inbox.parts();
+    let Ok((client, early)) = inbox.parts() else {
+        return After::Close;
+    };
     let outcome = tokio::select! {
         outcome = exchange::run(client, early, &mut origin, message, &mut lanes, idle) => outcome,
         error = ended(shared, &opened.user) => Outcome::Cut(Failure::Ended(error)),

@@ -5,8 +5,11 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::SessionError;
+use super::client::Client;
 use crate::protocol::WireError;
-use crate::session::SessionError;
+use crate::relay::{self, Side};
+use crate::tls::Certificates;
 
 /// How much is read at a time during a handshake: more than most messages.
 const CHUNK: usize = 2048;
@@ -15,14 +18,15 @@ const CHUNK: usize = 2048;
 /// for the next one, and in the end for the target.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    client: TcpStream,
+    /// None: lost in a TLS handshake that came to nothing.
+    client: Option<Client>,
     bytes: Vec<u8>,
 }
 
 impl Inbox {
     pub(super) const fn new(client: TcpStream) -> Self {
         Self {
-            client,
+            client: Some(Client::Plain(client)),
             bytes: Vec::new(),
         }
     }
@@ -75,10 +79,30 @@ impl Inbox {
 
     async fn read(&mut self) -> io::Result<()> {
         self.bytes.reserve(CHUNK);
-        match self.client.read_buf(&mut self.bytes).await? {
+        let client = self.client.as_mut().ok_or_else(lost)?;
+        match client.read_buf(&mut self.bytes).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Speaks TLS from here on; what was read and not parsed is its beginning.
+    #[cfg(feature = "tls")]
+    pub(super) async fn secure(&mut self, certificates: &Certificates) -> Result<(), SessionError> {
+        let Some(Client::Plain(client)) = self.client.take() else {
+            return Err(SessionError::Tls(lost()));
+        };
+        let early = std::mem::take(&mut self.bytes);
+        let stream = certificates.accept(client, early).await;
+        let stream = Box::new(stream.map_err(SessionError::Tls)?);
+        self.client = Some(Client::Tls(stream));
+        Ok(())
+    }
+
+    /// Does not: nothing is recognised as TLS in a program without it.
+    #[cfg(not(feature = "tls"))]
+    pub(super) async fn secure(&mut self, _: &Certificates) -> Result<(), SessionError> {
+        Err(SessionError::Tls(lost()))
     }
 
     /// Whether the client has said nothing that was not understood.
@@ -88,21 +112,31 @@ impl Inbox {
 
     /// Answers the client.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.client.write_all(bytes).await
+        let client = self.client.as_mut().ok_or_else(lost)?;
+        client.write_all(bytes).await?;
+        client.flush().await
     }
 
-    /// What is to be reset to cut the client off.
-    pub(super) const fn sockets(&self) -> [&TcpStream; 1] {
-        [&self.client]
+    /// Has the client see a reset when this is dropped.
+    pub(super) fn reset(&self) {
+        if let Some(client) = &self.client {
+            relay::reset([client.tcp()]);
+        }
     }
 
     /// The client, and what it has sent beyond the last message.
-    pub(super) const fn parts(&mut self) -> (&mut TcpStream, &mut Vec<u8>) {
-        (&mut self.client, &mut self.bytes)
+    pub(super) fn parts(&mut self) -> io::Result<(&mut Client, &mut Vec<u8>)> {
+        let client = self.client.as_mut().ok_or_else(lost)?;
+        Ok((client, &mut self.bytes))
     }
 
     /// The client and what it has sent for the target already.
-    pub(super) fn into_parts(self) -> (TcpStream, Box<[u8]>) {
-        (self.client, self.bytes.into_boxed_slice())
+    pub(super) fn into_parts(self) -> io::Result<(Client, Box<[u8]>)> {
+        let client = self.client.ok_or_else(lost)?;
+        Ok((client, self.bytes.into_boxed_slice()))
     }
+}
+
+fn lost() -> io::Error {
+    io::ErrorKind::NotConnected.into()
 }

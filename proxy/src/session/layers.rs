@@ -1,5 +1,5 @@
 //! What may stand round a dialect: the PROXY header of a load balancer that is
-//! on the listener's list.
+//! on the listener's list, and TLS.
 
 use std::net::SocketAddr;
 
@@ -26,6 +26,11 @@ pub(super) async fn take_off(
                     *source = named;
                 }
                 accepted = accepted.without(Opening::ProxyV2);
+            }
+            Opening::Tls => {
+                // Boxed: whoever does without does not carry its memory.
+                Box::pin(inbox.secure(rules.certificates())).await?;
+                accepted = rules.under_tls();
             }
             dialect => return Ok(dialect),
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::inbox::Inbox;
 use super::{Log, Opened, Peer, SessionError, answer, dial, ended, lanes, patience, refuse};
-use crate::relay::{self, Ending, Lanes};
+use crate::relay::{self, Ending, Lanes, Side as _};
 use crate::server::Shared;
 
 /// Serves a tunnel to its end.
@@ -38,14 +38,14 @@ async fn connected(
     inbox
         .write(&answer::connected(opened.dialect, bound))
         .await?;
-    let (mut client, early) = inbox.into_parts();
+    let (mut client, early) = inbox.into_parts()?;
     let patience = patience(shared);
     let reason = tokio::select! {
         ending = relay::relay(&mut client, &mut target, &early, lanes, patience) => Reason::Ending(ending),
         error = ended(shared, &opened.user) => Reason::Cut(error),
     };
     if let Reason::Cut(_) = reason {
-        relay::reset([&client, &target]);
+        relay::reset([client.tcp(), &target]);
     }
     Ok(reason)
 }

@@ -19,3 +19,5 @@ mod postgres;
 mod relay;
 mod rules;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

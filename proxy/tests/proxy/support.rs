@@ -19,6 +19,7 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) users: Users,
+    pub(crate) certificates: proxy::tls::Certificates,
     pub(crate) folder: tempfile::TempDir,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), proxy::RunError>>,
@@ -40,6 +41,7 @@ impl Proxy {
         let server = Server::bind(config).await.unwrap();
         let addresses = server.addrs().to_vec();
         let users = server.users();
+        let certificates = server.certificates();
         users.add(user(NAME, limits)).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
@@ -49,6 +51,7 @@ impl Proxy {
             address: addresses[0],
             addresses,
             users,
+            certificates,
             folder,
             stop,
             running,

@@ -15,6 +15,7 @@ use crate::protocol::http::{
     Asked, Body, MAX_INTERIM, Malformed, Response, Status, Step, response,
 };
 use crate::relay::{self, Ending, Lane, Lanes};
+use crate::session::client::Client;
 use crate::session::{Message, SessionError};
 
 /// How much is read at a time.
@@ -90,7 +91,7 @@ impl Progress {
 /// Sends `message` to `origin`, its body beginning with `early`, and the answer
 /// to `client`. What follows the body is left in `early`.
 pub(super) async fn run(
-    client: &mut TcpStream,
+    client: &mut Client,
     early: &mut Vec<u8>,
     origin: &mut TcpStream,
     message: &Message,
