@@ -106,6 +106,26 @@ impl Egress {
         }
     }
 
+    /// The addresses of `target`, all of them judged: where a datagram of a
+    /// user's may go.
+    ///
+    /// # Errors
+    /// [`EgressError`]; resolving has the deadline that connecting has.
+    pub(crate) async fn addresses(
+        &self,
+        _user: &Authenticated,
+        target: &Target,
+    ) -> Result<Vec<SocketAddr>, EgressError> {
+        let after = self.connect_timeout;
+        let resolved = tokio::time::timeout(after, self.resolve(target)).await;
+        resolved.unwrap_or_else(|_| {
+            Err(EgressError::Timeout {
+                target: target.clone(),
+                after,
+            })
+        })
+    }
+
     /// Whether `address` may be dialled.
     ///
     /// # Errors

@@ -22,12 +22,14 @@ use tokio::time::{Instant, Sleep};
 mod copy;
 mod lane;
 mod pipe;
+mod purse;
 mod side;
 mod stream;
 mod way;
 
 pub(crate) use lane::Lane;
 pub(crate) use pipe::MOST as MOST_PIPES;
+pub(crate) use purse::Purse;
 pub(crate) use side::Side;
 pub(crate) use stream::send;
 

@@ -38,7 +38,6 @@ pub struct Server {
     addrs: Vec<SocketAddr>,
     shared: Arc<Shared>,
     certificates: Certificates,
-    connections: Arc<Semaphore>,
     accounting_interval: Duration,
 }
 
@@ -81,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) caps: Caps,
     pub(crate) registration: Option<Registration>,
     pub(crate) handshakes: Handshakes,
+    /// A place for each connection, or for two descriptors.
+    pub(crate) places: Arc<Semaphore>,
     /// Nothing new is begun.
     pub(crate) stopping: CancellationToken,
     /// Nothing goes on.
@@ -121,6 +122,9 @@ impl Server {
             caps: config.caps,
             registration: config.registration,
             handshakes: Handshakes::new(config.caps.handshakes),
+            places: Arc::new(Semaphore::new(
+                config.caps.connections.min(Semaphore::MAX_PERMITS),
+            )),
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
             ids: AtomicU64::new(0),
@@ -130,9 +134,6 @@ impl Server {
             addrs,
             shared: Arc::new(shared),
             certificates,
-            connections: Arc::new(Semaphore::new(
-                config.caps.connections.min(Semaphore::MAX_PERMITS),
-            )),
             accounting_interval: config.accounting_interval,
         })
     }
@@ -173,7 +174,6 @@ impl Server {
             let door = Door {
                 shared: Arc::clone(&shared),
                 rules: Arc::new(entrance.rules),
-                connections: Arc::clone(&self.connections),
                 sessions: sessions.clone(),
             };
             tokio::spawn(accept::run(entrance.listener, door));
@@ -214,14 +214,13 @@ impl Shared {
 struct Door {
     shared: Arc<Shared>,
     rules: Arc<Rules>,
-    connections: Arc<Semaphore>,
     sessions: TaskTracker,
 }
 
 impl Door {
     /// Serves a client, or closes it at once if there are too many.
     fn admit(&self, client: TcpStream, source: SocketAddr) {
-        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.shared.places).try_acquire_owned() else {
             tracing::warn!(%source, "refused: too many connections");
             return;
         };

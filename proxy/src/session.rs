@@ -5,6 +5,7 @@
 //! layers      PROXY header of a listed peer, TLS: each taken off
 //! handshake   the dialect up to the whole request: a login, and what it is for
 //! tunnel      a stream to the target             forward   one HTTP message, then the next request
+//! datagrams   through a socket of the user's own
 //! ```
 
 use std::io;
@@ -23,6 +24,7 @@ use crate::users::{Authenticated, Direction, LoginError, Revocation, TooMany};
 
 mod answer;
 mod client;
+mod datagrams;
 mod forward;
 mod handshake;
 mod inbox;
@@ -60,6 +62,9 @@ pub(crate) enum SessionError {
     /// The user has as many connections, or addresses, as one may have.
     #[error(transparent)]
     TooMany(#[from] TooMany),
+    /// There is no room for what a user wants.
+    #[error("the proxy has no room")]
+    NoRoom,
     /// The target was not reached.
     #[error("{}", chain(.0))]
     Egress(#[from] EgressError),
@@ -98,6 +103,8 @@ struct Opened {
 enum Wish {
     /// A stream.
     Tunnel,
+    /// Datagrams, to wherever they say; the target is where they will come from.
+    Datagrams,
     /// An answer to one message.
     Answer(Box<Message>),
 }
@@ -127,6 +134,9 @@ pub(crate) async fn serve(
         Ok(Some(opened)) => match opened.wish {
             Wish::Tunnel => tunnel::serve(inbox, &shared, &peer, &opened).await,
             // Boxed, so that a tunnel does not carry their memory.
+            Wish::Datagrams => {
+                Box::pin(datagrams::serve(inbox, &shared, &peer, &opened)).await;
+            }
             Wish::Answer(_) => {
                 Box::pin(forward::serve(inbox, &shared, &peer, opened)).await;
             }

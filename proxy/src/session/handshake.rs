@@ -8,6 +8,7 @@ use super::{Message, Opened, SessionError, Wish};
 use crate::protocol::auth_target::{self, Operation, Reply};
 use crate::protocol::http::{self, Framing, Kind, Status};
 use crate::protocol::opening::Opening;
+use crate::protocol::socks5::Command;
 use crate::protocol::{Credentials, Dialect, Target, WireError, line, socks5};
 use crate::server::Shared;
 use crate::users::{Authenticated, LoginError, NewUser, StoreError, UserError};
@@ -70,8 +71,14 @@ async fn socks5(
         }
     };
     inbox.write(&socks5::PASSWORD_RIGHT).await?;
-    match inbox.parse(socks5::request).await {
-        Ok(target) => Ok(tunnel(Dialect::Socks5, user, target)),
+    match inbox.parse(socks5_request).await {
+        Ok(request) => {
+            let mut opened = tunnel(Dialect::Socks5, user, request.target);
+            if request.command == Command::UdpAssociate {
+                opened.wish = Wish::Datagrams;
+            }
+            Ok(opened)
+        }
         Err(SessionError::Wire(error)) => {
             inbox
                 .write(&socks5::reply(socks5::Code::of(error), socks5::UNBOUND))
@@ -80,6 +87,10 @@ async fn socks5(
         }
         Err(error) => Err(error),
     }
+}
+
+fn socks5_request(bytes: &[u8]) -> Result<Option<(socks5::Request, usize)>, WireError> {
+    socks5::request_among(bytes, &[Command::Connect, Command::UdpAssociate])
 }
 
 /// The next request of a connection that speaks HTTP. Each is let in by its own

@@ -91,7 +91,7 @@ struct Budgets {
 
 /// Somebody who has proved who they are. Only a login makes one, and only with
 /// one is a target dialled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Authenticated {
     account: Arc<Account>,
     admission: Arc<Admission>,

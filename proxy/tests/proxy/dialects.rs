@@ -154,7 +154,6 @@ async fn socks5_says_what_is_wrong() {
             refused(4),
         ),
         (vec![5, 2, 0, 1, 127, 0, 0, 1, 0, 80], refused(7)),
-        (vec![5, 3, 0, 1, 0, 0, 0, 0, 0, 0], refused(7)),
         (vec![5, 9, 0, 1, 0, 0, 0, 0, 0, 0], refused(7)),
         (vec![5, 1, 0, 2, 0, 0], refused(8)),
         (vec![5, 1, 0, 3, 0, 0, 80], refused(1)),

@@ -21,3 +21,4 @@ mod rules;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+mod udp;
