@@ -7,7 +7,7 @@
 //! and wakes whom they are for. The rules are in [`core`], without a clock.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use flow::share::Member;
@@ -27,8 +27,9 @@ use self::core::{Answer, Core};
 pub(crate) struct Budget {
     core: Mutex<Core>,
     clock: Clock,
-    /// The limiter's time counts from here.
-    origin: Timestamp,
+    /// The limiter's time counts from the first moment that somebody asks, so
+    /// that the windows of a window counter begin with the traffic.
+    origin: OnceLock<Timestamp>,
 }
 
 /// Why nothing is granted, now or later.
@@ -44,11 +45,10 @@ pub(crate) enum Refusal {
 
 impl Budget {
     pub(crate) fn new(policy: Policy, clock: Clock) -> Self {
-        let origin = clock.now();
         Self {
             core: Mutex::new(Core::new(policy)),
             clock,
-            origin,
+            origin: OnceLock::new(),
         }
     }
 
@@ -84,17 +84,25 @@ impl Budget {
     /// Does something to the core, then what follows from it outside: the
     /// alarm is set and those that were granted something are woken.
     fn with_core<T>(self: &Arc<Self>, change: impl FnOnce(&mut Core, Timestamp) -> T) -> T {
-        let now = Timestamp::ZERO + self.clock.now().since(self.origin);
+        let origin = self.origin.get().copied();
+        self.since(origin.unwrap_or_else(|| self.clock.now()), change)
+    }
+
+    /// The same, with the limiter's time counted from `origin`.
+    fn since<T>(
+        self: &Arc<Self>,
+        origin: Timestamp,
+        change: impl FnOnce(&mut Core, Timestamp) -> T,
+    ) -> T {
+        let now = Timestamp::ZERO + self.clock.now().since(origin);
         let mut core = self.core.lock();
         let outcome = change(&mut core, now);
         let alarm = core.alarm_to_set();
         let woken = core.take_woken();
         drop(core);
         if let Some(at) = alarm {
-            self.clock.set_alarm(
-                self.origin + at.since(Timestamp::ZERO),
-                Arc::downgrade(self),
-            );
+            self.clock
+                .set_alarm(origin + at.since(Timestamp::ZERO), Arc::downgrade(self));
         }
         woken.into_iter().for_each(Waker::wake);
         outcome
@@ -124,7 +132,9 @@ impl Claim {
         wanted: u64,
         context: &mut Context<'_>,
     ) -> Poll<Result<u64, Refusal>> {
-        let answer = self.budget.with_core(|core, now| {
+        let budget = &self.budget;
+        let origin = *budget.origin.get_or_init(|| budget.clock.now());
+        let answer = budget.since(origin, |core, now| {
             let answer = core.ask(now, self.member, ByteSize::new(wanted));
             if answer == Answer::Wait {
                 core.wake_with(self.member, context.waker());
@@ -222,6 +232,17 @@ mod tests {
         assert_eq!(leaves.acquire(100).await, Ok(100));
         leaves.give_back(40);
         assert_eq!(stays.acquire(100).await, Ok(40));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn windows_begin_with_the_traffic() {
+        let budget = budget("fixed-window:limit=100B,window=1s");
+        let mut claim = budget.join();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_eq!(claim.acquire(100).await, Ok(100));
+        let start = tokio::time::Instant::now();
+        assert_eq!(claim.acquire(100).await, Ok(100));
+        assert!(start.elapsed() >= Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use flow::{Limiter, Policer, Policy, Shaper};
+use flow::{Limiter, Policer, Shaper};
 use miette::Diagnostic;
 use traffic::{TraceError, TraceReader};
 
@@ -140,18 +140,10 @@ impl flow::policy::Visitor for Replay<'_> {
         match self.args.mode {
             ReplayMode::Police => self.each(Policer::new(limiter)),
             ReplayMode::Shape => {
-                let queue = own_queue(&self.args.limiter).or(self.args.queue);
+                let queue = self.args.limiter.queue().or(self.args.queue);
                 self.each(Shaper::new(limiter, queue))
             }
         }
-    }
-}
-
-/// The queue that is part of the algorithm.
-const fn own_queue(policy: &Policy) -> Option<flow::ByteSize> {
-    match policy {
-        Policy::LeakyBucket { queue, .. } => *queue,
-        _ => None,
     }
 }
 

@@ -105,6 +105,11 @@ impl<R: Recorder> flow::policy::Visitor for UserRun<'_, R> {
 }
 
 impl<'a, R> UserRun<'a, R> {
+    /// The queue in front of a shaper: the algorithm's own, or the scenario's.
+    fn queue(&self) -> Option<flow::ByteSize> {
+        self.policy.queue().or(self.scenario.queue)
+    }
+
     /// When the run ends: nothing at or after it counts.
     fn end(&self) -> Timestamp {
         end_of(self.scenario)

@@ -27,7 +27,7 @@ impl<'a, R: Recorder> UserRun<'a, R> {
         if !self.rate_changes().is_empty() {
             return self.shape_live(limiter);
         }
-        let mut shaper = Shaper::new(limiter, self.scenario.queue);
+        let mut shaper = Shaper::new(limiter, self.queue());
         for packet in self.arrivals() {
             let verdict = shaper.offer(packet.at, packet.size);
             decided(self.recorder, &packet, verdict);
@@ -38,7 +38,7 @@ impl<'a, R: Recorder> UserRun<'a, R> {
     fn shape_live<L: Limiter + Clone>(self, limiter: L) {
         let (end, arrivals) = (self.end(), self.arrivals());
         let mut changes = self.rate_changes().iter().peekable();
-        let mut shaper = LiveShaper::new(limiter, self.scenario.queue);
+        let mut shaper = LiveShaper::new(limiter, self.queue());
         let recorder = self.recorder;
         for packet in arrivals {
             while let Some(change) = changes.next_if(|change| change.at <= packet.at) {

@@ -97,6 +97,22 @@ kind = "token-bucket"
 "#;
 
 #[test]
+fn a_leaky_bucket_brings_its_own_queue() {
+    let shaped = |queue: &str| {
+        let text = PACKETS.replace("MODE", "shape");
+        let own = format!("kind = \"leaky-bucket\"\n{queue}");
+        first_run(&text.replace("kind = \"token-bucket\"", &own))
+    };
+    let (scenarios, own) = (shaped(""), shaped("queue = \"500 B\""));
+    assert!(
+        own.dropped > scenarios.dropped,
+        "{} {}",
+        own.dropped,
+        scenarios.dropped
+    );
+}
+
+#[test]
 fn a_policer_drops_what_a_shaper_delays() {
     let policed = first_run(&PACKETS.replace("MODE", "police"));
     let shaped = first_run(&PACKETS.replace("MODE", "shape"));
