@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::egress::EgressRules;
 use crate::protocol::opening::Openings;
 use crate::tls::TlsFiles;
 use crate::users::{Database, Limits, PasswordCost};
@@ -33,6 +34,8 @@ pub struct Config {
     /// Networks that may be reached although they are loopback, private,
     /// link-local or otherwise special.
     pub allow_egress: Vec<IpNet>,
+    /// What an operator says about targets, before all else.
+    pub egress: EgressRules,
     /// What hashing a new password costs.
     pub password_cost: PasswordCost,
     /// How long things may take.
@@ -117,6 +120,9 @@ pub struct Caps {
     pub handshakes: usize,
     /// Connections of one user; one more is refused.
     pub connections_per_user: usize,
+    /// Connections from one address, whosever they are; one more is closed at
+    /// once. An IPv6 network of 64 bits counts as one address. `None`: no cap.
+    pub connections_per_address: Option<usize>,
 }
 
 impl Config {
@@ -131,6 +137,7 @@ impl Config {
             registration: None,
             tls: None,
             allow_egress: Vec::new(),
+            egress: EgressRules::default(),
             password_cost: PasswordCost::default(),
             timeouts: Timeouts::default(),
             caps: Caps::default(),
@@ -166,6 +173,7 @@ impl Default for Caps {
             connections,
             handshakes: (connections / 8).clamp(8, 1_024),
             connections_per_user: 1_024,
+            connections_per_address: None,
         }
     }
 }

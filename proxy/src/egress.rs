@@ -6,6 +6,7 @@
 //! address that carries an IPv4 one (mapped, compatible, NAT64, 6to4) is judged
 //! by what it carries.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -18,16 +19,29 @@ use crate::protocol::{Host, Target};
 use crate::users::Authenticated;
 
 mod dial;
+mod rules;
+
+pub use rules::{Rule, RuleSyntax};
 
 /// The most addresses of one name that are looked at.
 const MAX_ADDRESSES: usize = 64;
 /// Look-ups under way at once: each holds a thread while the resolver is silent.
 const MAX_LOOKUPS: usize = 64;
 
-/// The rules of the server, the same for every user.
+/// What an operator says about targets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EgressRules {
+    /// For everybody.
+    pub everybody: Vec<Rule>,
+    /// For one user, by name: these come first.
+    pub users: BTreeMap<String, Vec<Rule>>,
+}
+
+/// The rules of the server.
 #[derive(Debug)]
 pub struct Egress {
     allowed: Vec<IpNet>,
+    rules: EgressRules,
     own: Vec<SocketAddr>,
     connect_timeout: Duration,
     lookups: Semaphore,
@@ -77,10 +91,18 @@ impl Egress {
     pub fn new(allowed: Vec<IpNet>, own: Vec<SocketAddr>, connect_timeout: Duration) -> Self {
         Self {
             allowed,
+            rules: EgressRules::default(),
             own,
             connect_timeout,
             lookups: Semaphore::new(MAX_LOOKUPS),
         }
+    }
+
+    /// These with what an operator says, which comes before everything but that
+    /// the proxy does not dial itself.
+    #[must_use]
+    pub fn with_rules(self, rules: EgressRules) -> Self {
+        Self { rules, ..self }
     }
 
     /// Connects to `target` on behalf of a user who has proved who they are.
@@ -89,12 +111,12 @@ impl Egress {
     /// [`EgressError`]; all of resolving and connecting has one deadline.
     pub async fn connect(
         &self,
-        _user: &Authenticated,
+        user: &Authenticated,
         target: &Target,
     ) -> Result<TcpStream, EgressError> {
         let after = self.connect_timeout;
         let attempt = async {
-            let addresses = self.resolve(target).await?;
+            let addresses = self.resolve(user.name(), target).await?;
             self.dial(&addresses).await
         };
         match tokio::time::timeout(after, attempt).await {
@@ -113,11 +135,11 @@ impl Egress {
     /// [`EgressError`]; resolving has the deadline that connecting has.
     pub(crate) async fn addresses(
         &self,
-        _user: &Authenticated,
+        user: &Authenticated,
         target: &Target,
     ) -> Result<Vec<SocketAddr>, EgressError> {
         let after = self.connect_timeout;
-        let resolved = tokio::time::timeout(after, self.resolve(target)).await;
+        let resolved = tokio::time::timeout(after, self.resolve(user.name(), target)).await;
         resolved.unwrap_or_else(|_| {
             Err(EgressError::Timeout {
                 target: target.clone(),
@@ -126,11 +148,11 @@ impl Egress {
         })
     }
 
-    /// Whether `address` may be dialled.
+    /// Whether the user called `name` may reach `address`.
     ///
     /// # Errors
     /// [`EgressError::Denied`] names the range.
-    pub fn judge(&self, address: SocketAddr) -> Result<(), EgressError> {
+    pub fn judge(&self, name: &str, address: SocketAddr) -> Result<(), EgressError> {
         let ip = canonical(address.ip());
         let denied = |range| Err(EgressError::Denied { address: ip, range });
         if self
@@ -140,20 +162,28 @@ impl Egress {
         {
             return denied("the proxy itself");
         }
+        let own_rules = self.rules.users.get(name).map(Vec::as_slice);
+        let rules = [own_rules.unwrap_or_default(), &self.rules.everybody];
+        let target = SocketAddr::new(ip, address.port());
+        match rules.iter().find_map(|rules| rules::verdict(rules, target)) {
+            Some(true) => return Ok(()),
+            Some(false) => return denied("a rule of the operator's"),
+            None => {}
+        }
         if self.allowed.iter().any(|net| net.contains(&ip)) {
             return Ok(());
         }
         special_range(ip).map_or(Ok(()), denied)
     }
 
-    async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, EgressError> {
+    async fn resolve(&self, user: &str, target: &Target) -> Result<Vec<SocketAddr>, EgressError> {
         let addresses = match &target.host {
             Host::Address(address) => vec![SocketAddr::new(*address, target.port)],
             Host::Name(name) => self.look_up(name, target.port).await?,
         };
         addresses
             .iter()
-            .try_for_each(|&address| self.judge(address))?;
+            .try_for_each(|&address| self.judge(user, address))?;
         Ok(addresses)
     }
 
@@ -289,7 +319,7 @@ mod tests {
 
     fn judged(rules: &Egress, address: &str) -> bool {
         rules
-            .judge(SocketAddr::new(address.parse().unwrap(), 80))
+            .judge("ada", SocketAddr::new(address.parse().unwrap(), 80))
             .is_ok()
     }
 
@@ -360,9 +390,40 @@ mod tests {
     }
 
     #[test]
+    fn an_operators_rules_come_first_and_a_users_before_them() {
+        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let users = [(
+            "ada".to_owned(),
+            parse(&["allow 10.1.0.0/16 443", "deny 1.1.1.1"]),
+        )];
+        let rules = egress(&["192.168.0.0/16"]).with_rules(EgressRules {
+            everybody: parse(&["deny * 25", "deny 10.1.0.0/16", "allow 0.0.0.0/0 1080"]),
+            users: users.into(),
+        });
+        let judged = |user: &str, target: &str| rules.judge(user, target.parse().unwrap()).is_ok();
+        for (target, ada, bob) in [
+            ("10.1.2.3:443", true, false),
+            ("[::ffff:10.1.2.3]:443", true, false),
+            ("10.1.2.3:444", false, false),
+            ("1.1.1.1:80", false, true),
+            ("[::ffff:1.1.1.1]:80", false, true),
+            ("1.1.1.2:25", false, false),
+            ("192.168.0.1:25", false, false),
+            ("192.168.0.1:80", true, true),
+            ("127.0.0.1:80", false, false),
+            ("127.0.0.1:1080", true, true),
+            // Whatever the rules say.
+            ("192.0.78.9:1080", false, false),
+        ] {
+            assert_eq!(judged("ada", target), ada, "ada {target}");
+            assert_eq!(judged("bob", target), bob, "bob {target}");
+        }
+    }
+
+    #[test]
     fn the_proxy_never_dials_itself() {
         let rules = egress(&["0.0.0.0/0"]);
-        let own = |address: &str| rules.judge(address.parse().unwrap());
+        let own = |address: &str| rules.judge("ada", address.parse().unwrap());
         assert!(own("192.0.78.9:1080").is_err());
         assert!(own("[::ffff:192.0.78.9]:1080").is_err());
         assert!(own("192.0.78.9:1081").is_ok());

@@ -19,11 +19,14 @@ use crate::users::{StoreError, UserError, Users};
 use crate::{session, socket};
 
 mod accept;
+mod addresses;
 mod entrance;
 mod handshakes;
 
+pub(crate) use addresses::Counted;
 pub(crate) use entrance::Rules;
 
+use addresses::Addresses;
 use entrance::Entrance;
 use handshakes::Handshakes;
 
@@ -79,6 +82,7 @@ pub(crate) struct Shared {
     pub(crate) timeouts: Timeouts,
     pub(crate) caps: Caps,
     pub(crate) registration: Option<Registration>,
+    pub(crate) addresses: Addresses,
     pub(crate) handshakes: Handshakes,
     /// A place for each connection, or for two descriptors.
     pub(crate) places: Arc<Semaphore>,
@@ -117,7 +121,9 @@ impl Server {
         let users = Users::open(&config.database, config.password_cost).await?;
         let shared = Shared {
             users,
-            egress: Egress::new(config.allow_egress, addrs.clone(), config.timeouts.connect),
+            egress: Egress::new(config.allow_egress, addrs.clone(), config.timeouts.connect)
+                .with_rules(config.egress),
+            addresses: Addresses::new(config.caps.connections_per_address),
             timeouts: config.timeouts,
             caps: config.caps,
             registration: config.registration,

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use crate::egress::EgressError;
 use crate::protocol::{Dialect, Target, WireError, http};
 use crate::relay::{Lane, Lanes, Patience};
-use crate::server::{Rules, Shared};
+use crate::server::{Counted, Rules, Shared};
 use crate::users::{Authenticated, Direction, LoginError, Revocation, TooMany};
 
 mod answer;
@@ -62,6 +62,9 @@ pub(crate) enum SessionError {
     /// The user has as many connections, or addresses, as one may have.
     #[error(transparent)]
     TooMany(#[from] TooMany),
+    /// As many connections come from there as may.
+    #[error("too many connections from this address")]
+    Crowd,
     /// There is no room for what a user wants.
     #[error("the proxy has no room")]
     NoRoom,
@@ -127,6 +130,7 @@ pub(crate) async fn serve(
     let mut peer = Peer {
         id: shared.next_id(),
         source: SocketAddr::new(source.ip().to_canonical(), source.port()),
+        counted: None,
     };
     let mut inbox = Inbox::new(client);
     let opened = open(&mut inbox, &mut peer, &rules, &shared).await;
@@ -152,6 +156,16 @@ struct Peer {
     id: u64,
     /// Where the client is, as far as anybody we believe can tell.
     source: SocketAddr,
+    /// Its place among those from there.
+    counted: Option<Counted>,
+}
+
+impl Peer {
+    fn enter(&mut self, shared: &Shared) -> Result<(), SessionError> {
+        let counted = shared.addresses.enter(self.source.ip());
+        self.counted = Some(counted.ok_or(SessionError::Crowd)?);
+        Ok(())
+    }
 }
 
 /// Everything up to the whole request, within one deadline. `None` is a client
@@ -162,8 +176,15 @@ async fn open(
     rules: &Rules,
     shared: &Shared,
 ) -> Result<Option<Opened>, SessionError> {
+    let balanced = rules.is_balancer(peer.source.ip());
+    if !balanced {
+        peer.enter(shared)?;
+    }
     let request = async {
         let opening = layers::take_off(inbox, &mut peer.source, rules).await?;
+        if balanced {
+            peer.enter(shared)?;
+        }
         handshake::run(inbox, opening, peer.source.ip(), shared).await
     };
     in_time(request, shared.timeouts.handshake, shared).await
@@ -186,7 +207,7 @@ async fn in_time<T>(
 
 /// Says why a client is not served, and lets it go.
 async fn reject(inbox: Inbox, peer: &Peer, error: SessionError) {
-    let Peer { id, source } = peer;
+    let Peer { id, source, .. } = peer;
     tracing::info!(id, %source, reason = %error, "refused");
     if !matches!(
         error,
@@ -194,6 +215,7 @@ async fn reject(inbox: Inbox, peer: &Peer, error: SessionError) {
             | SessionError::Evicted
             | SessionError::Client(_)
             | SessionError::Tls(_)
+            | SessionError::Crowd
     ) {
         linger(inbox).await;
     }

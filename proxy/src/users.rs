@@ -35,7 +35,7 @@ pub use calendar::{CalendarError, Moment, Period, Span};
 pub use legacy::{LegacyError, LegacyUser, LegacyUsers, read_legacy};
 pub use limits::{Direction, LimitError, Limits, token_bucket};
 pub use password::{MAX_PASSWORD_LEN, PasswordCost, PasswordError};
-pub(crate) use presence::TooMany;
+pub(crate) use presence::{Network, TooMany};
 pub use record::{Secret, UserRecord};
 pub use rules::{Beyond, Cap, Expiry, Quota, RuleError, Rules, RulesChange};
 pub use store::{Database, StoreError};

@@ -18,6 +18,14 @@
 //! connections = 9000
 //! handshakes = 1024
 //! connections_per_user = 1024
+//! connections_per_address = 4096 # no cap if left out
+//!
+//! # allow or deny, a network or *, and a port or a range. The first that is about a
+//! # resolved address decides, a user's own before those for everybody; then
+//! # allow_egress, and that special addresses are denied.
+//! [egress]
+//! rules = ["deny * 25", "allow 10.2.0.0/16 443"]
+//! users.ada = ["allow 10.3.0.0/16", "deny * 6881-6889"]
 //!
 //! # Nobody registers (in the dialect of seed 000) without this table.
 //! [registration]
@@ -40,6 +48,7 @@
 //! proxy_protocol_from = ["10.0.0.0/24"]
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -53,6 +62,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::{Config, Listener, ListenerTls, Registration};
+use crate::egress::{EgressRules, Rule};
 use crate::protocol::Dialect;
 use crate::protocol::opening::Opening;
 use crate::tls::{ClientCertificate, TlsFiles};
@@ -71,6 +81,7 @@ pub struct File {
     accounting_interval: Option<Text<Length>>,
     timeouts: TimeoutsTable,
     caps: CapsTable,
+    egress: Option<EgressTable>,
     registration: Option<RegistrationTable>,
     listener: Vec<ListenerTable>,
     tls: Option<TlsTable>,
@@ -128,6 +139,14 @@ struct CapsTable {
     connections: Option<usize>,
     handshakes: Option<usize>,
     connections_per_user: Option<usize>,
+    connections_per_address: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EgressTable {
+    rules: Vec<Text<Rule>>,
+    users: BTreeMap<String, Vec<Text<Rule>>>,
 }
 
 /// Why a file is no config.
@@ -214,6 +233,11 @@ impl File {
             &mut config.caps.connections_per_user,
             self.caps.connections_per_user,
         );
+        set(
+            &mut config.caps.connections_per_address,
+            self.caps.connections_per_address.map(Some),
+        );
+        set(&mut config.egress, self.egress.map(EgressTable::resolve));
         if let Some(registration) = self.registration {
             config.registration = Some(registration.resolve());
         }
@@ -227,6 +251,16 @@ impl File {
         config
             .listeners
             .extend(self.listener.into_iter().map(ListenerTable::resolve));
+    }
+}
+
+impl EgressTable {
+    fn resolve(self) -> EgressRules {
+        let users = self.users.into_iter();
+        EgressRules {
+            everybody: all(self.rules),
+            users: users.map(|(name, rules)| (name, all(rules))).collect(),
+        }
     }
 }
 
@@ -367,6 +401,7 @@ mod tests {
         assert_eq!(config.caps.connections, 9_000);
         assert_eq!(config.listeners.len(), 1);
         assert!(config.registration.is_some());
+        assert_eq!(config.egress.users["ada"].len(), 2);
     }
 
     #[test]
@@ -390,6 +425,7 @@ mod tests {
             ("\n[timeouts]\nhandshake = 10", "line 3"),
             ("accounting_interval = \"0s\"", "above zero"),
             ("[[listener]]", "address"),
+            ("[egress]\nrules = [\"deny 10.0.0.0/33\"]", "is no rule"),
             ("[tls]\nkey = \"k\"", "certificate"),
             ("[registration]", "limit"),
             ("[registration]\nlimit = \"token-bucket\"", "is missing"),

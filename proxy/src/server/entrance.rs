@@ -62,11 +62,16 @@ pub(crate) struct Rules {
 impl Rules {
     /// What a connection from `peer` may begin with.
     pub(crate) fn accepted(&self, peer: IpAddr) -> Openings {
-        if self.balancers.iter().any(|net| net.contains(&peer)) {
+        if self.is_balancer(peer) {
             self.outer.with(Opening::ProxyV2)
         } else {
             self.outer
         }
+    }
+
+    /// Whether `peer` may speak for others.
+    pub(crate) fn is_balancer(&self, peer: IpAddr) -> bool {
+        self.balancers.iter().any(|net| net.contains(&peer))
     }
 
     /// What may be said under TLS.

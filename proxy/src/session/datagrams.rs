@@ -155,7 +155,12 @@ impl<'a> Association<'a> {
         let address = match &datagram.target.host {
             Host::Address(ip) => {
                 let address = SocketAddr::new(ip.to_canonical(), datagram.target.port);
-                self.shared.egress.judge(address).ok().map(|()| address)
+                let name = self.opened.user.name();
+                self.shared
+                    .egress
+                    .judge(name, address)
+                    .ok()
+                    .map(|()| address)
             }
             Host::Name(_) => {
                 let known = self.table.lock().known(&datagram.target);

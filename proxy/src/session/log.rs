@@ -24,7 +24,7 @@ impl<'a> Log<'a> {
     }
 
     pub(super) fn refused(&self, error: &SessionError) {
-        let (Peer { id, source }, opened) = (self.peer, self.opened);
+        let (Peer { id, source, .. }, opened) = (self.peer, self.opened);
         tracing::info!(
             id, user = %opened.user.name().escape_debug(), protocol = %opened.dialect, %source,
             target = %opened.target.to_string().escape_debug(), reason = %error, "refused"
@@ -32,7 +32,7 @@ impl<'a> Log<'a> {
     }
 
     pub(super) fn closed(&self, lanes: &Lanes, reason: &impl fmt::Display) {
-        let (Peer { id, source }, opened) = (self.peer, self.opened);
+        let (Peer { id, source, .. }, opened) = (self.peer, self.opened);
         tracing::info!(
             id, user = %opened.user.name().escape_debug(), protocol = %opened.dialect, %source,
             target = %opened.target.to_string().escape_debug(),

@@ -7,6 +7,7 @@
     reason = "helpers of tests are tests"
 )]
 
+mod access;
 mod accounts;
 mod auth_target;
 mod curl;
