@@ -7,6 +7,7 @@
 //! and wakes whom they are for. The rules are in [`core`], without a clock.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
@@ -30,6 +31,8 @@ pub(crate) struct Budget {
     /// The limiter's time counts from the first moment that somebody asks, so
     /// that the windows of a window counter begin with the traffic.
     origin: OnceLock<Timestamp>,
+    /// See [`Budget::receive_buffer`]; 0 is none.
+    receive_buffer: AtomicUsize,
 }
 
 /// Why nothing is granted, now or later.
@@ -45,7 +48,9 @@ pub(crate) enum Refusal {
 
 impl Budget {
     pub(crate) fn new(policy: Policy, clock: Clock) -> Self {
+        let receive_buffer = AtomicUsize::new(pacing::receive_buffer(&policy).unwrap_or(0));
         Self {
+            receive_buffer,
             core: Mutex::new(Core::new(policy)),
             clock,
             origin: OnceLock::new(),
@@ -56,7 +61,16 @@ impl Budget {
     /// differs, credit is kept; otherwise the new limiter starts with no more
     /// credit than the old one had.
     pub(crate) fn set_policy(self: &Arc<Self>, policy: Policy) {
+        let receive_buffer = pacing::receive_buffer(&policy).unwrap_or(0);
+        self.receive_buffer.store(receive_buffer, Ordering::Relaxed);
         self.with_core(|core, now| core.set_policy(now, policy));
+    }
+
+    /// How much a source's socket should hold at most (`SO_RCVBUF`, bytes): what
+    /// would take seconds at this rate had better wait at the sender. None is as
+    /// much as the system likes.
+    pub(crate) fn receive_buffer(&self) -> Option<usize> {
+        Some(self.receive_buffer.load(Ordering::Relaxed)).filter(|&size| size > 0)
     }
 
     /// Sends everybody away; they will not come back.
@@ -95,7 +109,9 @@ impl Budget {
         change: impl FnOnce(&mut Core, Timestamp) -> T,
     ) -> T {
         let now = Timestamp::ZERO + self.clock.now().since(origin);
+        let crowded = self.clock.is_crowded();
         let mut core = self.core.lock();
+        core.set_crowded(crowded);
         let outcome = change(&mut core, now);
         let alarm = core.alarm_to_set();
         let woken = core.take_woken();
@@ -117,6 +133,11 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    /// As [`Budget::receive_buffer`].
+    pub(crate) fn receive_buffer(&self) -> Option<usize> {
+        self.budget.receive_buffer()
+    }
+
     /// `bytes` of what was granted last did not move.
     pub(crate) fn give_back(&mut self, bytes: u64) {
         if bytes > 0 {
@@ -158,7 +179,7 @@ impl Drop for Claim {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
     use std::time::Duration;
 
     use super::*;

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::protocol::{Host, Target};
-use crate::users::Authenticated;
+use crate::users::{Authenticated, Direction};
 
 mod dial;
 mod rules;
@@ -115,9 +115,10 @@ impl Egress {
         target: &Target,
     ) -> Result<TcpStream, EgressError> {
         let after = self.connect_timeout;
+        let receive_buffer = user.account().receive_buffer(Direction::Down);
         let attempt = async {
             let addresses = self.resolve(user.name(), target).await?;
-            self.dial(&addresses).await
+            self.dial(&addresses, receive_buffer).await
         };
         match tokio::time::timeout(after, attempt).await {
             Ok(outcome) => outcome,
@@ -208,8 +209,12 @@ impl Egress {
     }
 
     /// Dials judged addresses.
-    async fn dial(&self, addresses: &[SocketAddr]) -> Result<TcpStream, EgressError> {
-        match dial::any(addresses).await {
+    async fn dial(
+        &self,
+        addresses: &[SocketAddr],
+        receive_buffer: Option<usize>,
+    ) -> Result<TcpStream, EgressError> {
+        match dial::any(addresses, receive_buffer).await {
             Ok((stream, address)) => self.not_myself(stream, address),
             Err((address, source)) => Err(EgressError::Connect { address, source }),
         }

@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ struct Owner {
 struct Alarms {
     origin: Instant,
     queue: Mutex<BinaryHeap<Reverse<Alarm>>>,
+    /// How many the queue holds.
+    waiting: AtomicUsize,
     /// The first of the queue has changed, or the clock is gone.
     changed: Notify,
     over: AtomicBool,
@@ -66,6 +68,7 @@ impl Clock {
         let alarms = Alarms {
             origin: Instant::now(),
             queue: Mutex::default(),
+            waiting: AtomicUsize::new(0),
             changed: Notify::new(),
             over: AtomicBool::new(false),
         };
@@ -80,6 +83,11 @@ impl Clock {
         self.0.alarms.now()
     }
 
+    /// Whether so many wait that each should wake seldom.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.0.alarms.waiting.load(Ordering::Relaxed) >= CROWD
+    }
+
     /// Has [`Budget::alarm`] called at `at` or soon after.
     pub(crate) fn set_alarm(&self, at: Timestamp, budget: Weak<Budget>) {
         let alarms = &self.0.alarms;
@@ -91,6 +99,7 @@ impl Clock {
         };
         let first = queue.peek().is_none_or(|Reverse(first)| at < first.at);
         queue.push(Reverse(Alarm { at, budget }));
+        alarms.waiting.store(queue.len(), Ordering::Relaxed);
         drop(queue);
         if !self.0.started.load(Ordering::Acquire) {
             self.start();
@@ -130,9 +139,11 @@ impl Alarms {
         match queue.peek() {
             None => Next::Nothing,
             Some(Reverse(first)) if first.at > now => Next::In(first.at.since(now)),
-            Some(_) => queue
-                .pop()
-                .map_or(Next::Nothing, |Reverse(alarm)| Next::Due(alarm.budget)),
+            Some(_) => {
+                let first = queue.pop();
+                self.waiting.store(queue.len(), Ordering::Relaxed);
+                first.map_or(Next::Nothing, |Reverse(alarm)| Next::Due(alarm.budget))
+            }
         }
     }
 }

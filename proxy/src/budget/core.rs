@@ -38,6 +38,8 @@ pub(super) struct Core {
     /// The last grant: when it counted and when it was made.
     last: Option<(Timestamp, Timestamp)>,
     retired: bool,
+    /// Whether there are crowds of users.
+    crowded: bool,
     woken: Vec<Waker>,
 }
 
@@ -60,10 +62,19 @@ impl Core {
             keeps_late_credit: false,
             last: None,
             retired: false,
+            crowded: false,
             woken: Vec::new(),
         };
         core.pace();
         core
+    }
+
+    /// Whether others wait as well, so many that each should wake seldom.
+    pub(super) fn set_crowded(&mut self, crowded: bool) {
+        if self.crowded != crowded {
+            self.crowded = crowded;
+            self.pace();
+        }
     }
 
     pub(super) fn join(&mut self, weight: NonZeroU32) -> Member {
@@ -241,7 +252,11 @@ impl Core {
 
     fn pace(&mut self) {
         let policy = *self.stream.policy();
-        let quantum = pacing::quantum(&policy);
+        let quantum = if self.crowded {
+            pacing::crowded_quantum(&policy)
+        } else {
+            pacing::quantum(&policy)
+        };
         self.stream.set_quantum(quantum);
         self.share.set_turn(quantum);
         self.keeps_late_credit = pacing::keeps_late_credit(&policy, quantum);

@@ -22,6 +22,17 @@ const ROOM: Nanos = Nanos::from_millis(4);
 /// Waits shorter than this cost more than they smooth, where the depth allows longer ones.
 const COARSE: Nanos = Nanos::from_millis(1);
 
+/// How long pieces are apart in a crowd: less than 200 ms, which is as long as
+/// TCP waits before it takes silence for loss.
+const CROWDED: Nanos = Nanos::from_millis(150);
+
+/// What a socket holds for a slow user, in time; from [`AMPLE`] bytes on the
+/// system knows better.
+const HELD: Nanos = Nanos::from_millis(250);
+const AMPLE: usize = 256 * 1024;
+/// A few packets of an Ethernet; the kernel doubles it for its own needs.
+const LEAST_BUFFER: usize = 8 * 1024;
+
 /// The size that a connection waits for: as in the model ([`stream::quantum`]),
 /// but at fast rates enough for about a millisecond if the depth holds four
 /// times that, and never more than half the depth.
@@ -32,6 +43,27 @@ pub(super) fn quantum(policy: &Policy) -> ByteSize {
     };
     let coarse = in_time(policy, COARSE).min(depth / 4);
     ByteSize::new(model.max(coarse).min(depth / 2).max(1))
+}
+
+/// The size that a connection waits for where there are crowds of users: what
+/// they wake for should be worth it. It is [`CROWDED`] of the rate where the depth
+/// leaves room for that, a third of it and twice [`ROOM`].
+pub(super) fn crowded_quantum(policy: &Policy) -> ByteSize {
+    let alone = quantum(policy);
+    let Some(depth) = depth(policy) else {
+        return alone;
+    };
+    let room = (depth / 3).max(in_time(policy, ROOM).saturating_mul(2));
+    let most = depth.saturating_sub(room);
+    ByteSize::new(in_time(policy, CROWDED).min(most)).max(alone)
+}
+
+/// How much a source's socket should hold at most: [`HELD`] of the rate, where
+/// that is little; none where it is not.
+pub(super) fn receive_buffer(policy: &Policy) -> Option<usize> {
+    policy.rate()?;
+    let held = usize::try_from(in_time(policy, HELD)).ok()?;
+    (held < AMPLE).then(|| held.max(LEAST_BUFFER))
 }
 
 /// Whether a grant that comes late counts as of when it was due.
@@ -79,6 +111,24 @@ mod tests {
         assert_eq!(of("token-bucket:rate=5000B/s,burst=5000B"), (250, false));
         assert_eq!(of("token-bucket:rate=3000B/s,burst=1500B"), (150, false));
         assert_eq!(of("gcra:rate=1B/s,burst=1500B"), (1, false));
+    }
+
+    #[test]
+    fn a_crowd_waits_longer_for_more() {
+        let crowded = |policy: &str| crowded_quantum(&policy.parse().unwrap()).get();
+        assert_eq!(crowded("token-bucket:rate=10kB/s,burst=1500B"), 1_000);
+        assert_eq!(crowded("token-bucket:rate=3kB/s,burst=1500B"), 450);
+        assert_eq!(crowded("token-bucket:rate=1MB/s,burst=10kB"), 5_000);
+        assert_eq!(crowded("leaky-bucket:rate=5000B/s"), 250);
+    }
+
+    #[test]
+    fn a_slow_user_fills_no_large_buffer() {
+        let buffer = |policy: &str| receive_buffer(&policy.parse().unwrap());
+        assert_eq!(buffer("token-bucket:rate=10kB/s,burst=1500B"), Some(8_192));
+        assert_eq!(buffer("gcra:rate=100kB/s,burst=1500B"), Some(25_000));
+        assert_eq!(buffer("token-bucket:rate=2MB/s,burst=20kB"), None);
+        assert_eq!(buffer("none"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
@@ -13,15 +14,17 @@ use crate::socket;
 /// (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Connects to the first of `addresses` that answers.
+/// Connects to the first of `addresses` that answers, with a receive buffer
+/// (`SO_RCVBUF`, bytes) or as large a one as the system likes.
 ///
 /// # Errors
 /// The last failure and whose it was.
 pub(super) async fn any(
     addresses: &[SocketAddr],
+    receive_buffer: Option<usize>,
 ) -> Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)> {
     if let &[address] = addresses {
-        return one(address).await;
+        return one(address, receive_buffer).await;
     }
     let mut untried = alternating(addresses).into_iter();
     let mut attempts = JoinSet::new();
@@ -31,7 +34,7 @@ pub(super) async fn any(
     );
     loop {
         if let Some(address) = untried.next() {
-            attempts.spawn(one(address));
+            attempts.spawn(one(address, receive_buffer));
         }
         let next = attempts.join_next();
         let ended = if untried.len() > 0 {
@@ -52,21 +55,28 @@ pub(super) async fn any(
     }
 }
 
-async fn one(address: SocketAddr) -> Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)> {
-    match connect(address).await {
+async fn one(
+    address: SocketAddr,
+    receive_buffer: Option<usize>,
+) -> Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)> {
+    match connect(address, receive_buffer).await {
         Ok(stream) => Ok((stream, address)),
         Err(error) => Err((address, error)),
     }
 }
 
 /// No bind before the connect: the kernel can then use one local port for many targets.
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
         TcpSocket::new_v6()?
     };
     socket::prepare(&socket)?;
+    if let Some(size) = receive_buffer {
+        // Before the first window is offered.
+        SockRef::from(&socket).set_recv_buffer_size(size)?;
+    }
     socket.connect(address).await
 }
 
@@ -121,10 +131,10 @@ mod tests {
             let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             unused.local_addr().unwrap()
         };
-        let (_, connected) = any(&[closed, there, closed]).await.unwrap();
+        let (_, connected) = any(&[closed, there, closed], None).await.unwrap();
         assert_eq!(connected, there);
-        let (_, error) = any(&[closed, closed]).await.unwrap_err();
+        let (_, error) = any(&[closed, closed], Some(8_192)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        assert!(any(&[]).await.is_err());
+        assert!(any(&[], None).await.is_err());
     }
 }

@@ -7,6 +7,10 @@ use super::Ending;
 use crate::budget::{Claim, Refusal};
 use crate::users::{Account, Authenticated, Direction};
 
+/// What a source gets that had a small receive buffer and has a fast user now:
+/// the system no longer chooses for it.
+const FAST_BUFFER: usize = 4 << 20;
+
 /// One direction's way to its user's budget and counters.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -16,6 +20,8 @@ pub(crate) struct Lane {
     layout: u64,
     /// None: unlimited.
     claim: Option<Claim>,
+    /// The receive buffer that the source was given.
+    receive_buffer: Option<usize>,
     moved: u64,
 }
 
@@ -27,6 +33,7 @@ impl Lane {
             direction,
             layout: 0,
             claim: None,
+            receive_buffer: None,
             moved: 0,
         };
         lane.renew();
@@ -41,6 +48,16 @@ impl Lane {
     /// Whether a budget is to be asked.
     pub(super) const fn is_limited(&self) -> bool {
         self.claim.is_some()
+    }
+
+    /// The receive buffer that the source should have, if that has changed.
+    pub(super) fn changed_receive_buffer(&mut self) -> Option<usize> {
+        let size = self.claim.as_ref().and_then(Claim::receive_buffer);
+        if size == self.receive_buffer {
+            return None;
+        }
+        self.receive_buffer = size;
+        Some(size.unwrap_or(FAST_BUFFER))
     }
 
     /// Whether what was granted was granted by the limit that holds now.

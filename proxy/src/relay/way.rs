@@ -176,6 +176,9 @@ impl<'a> Way<'a> {
             return Poll::Ready(Ok(Source::Open));
         }
         self.paid = ready!(self.lane.poll_acquire(context, most))?;
+        if let Some(size) = self.lane.changed_receive_buffer() {
+            copy::hold_at_most(from, size);
+        }
         let much = self.paid >= SMALL && most > SMALL;
         if much
             && sink.plain().is_some()

@@ -21,8 +21,11 @@ pub(crate) struct Plan {
     pub(crate) users: usize,
 }
 
-/// What lies in buffers when an upload ends takes so long to arrive, at most.
-const TAIL: Duration = Duration::from_secs(2);
+/// Bytes per second below which the origin keeps little ready.
+const SLOW: u64 = 1_000_000;
+
+/// What was sent before the end arrives until then, if the limit lets it.
+const TAIL: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(bench: &Bench, plan: &Plan) -> io::Result<()> {
     let mut streams = Vec::new();
@@ -40,7 +43,11 @@ pub(crate) fn run(bench: &Bench, plan: &Plan) -> io::Result<()> {
         .into_iter()
         .zip(0..)
         .map(|(stream, number)| {
-            let run = if plan.upload { upload } else { download };
+            let run = match plan.upload {
+                true => upload,
+                false if plan.rate.get() < SLOW => trickle,
+                false => download,
+            };
             thread::Builder::new()
                 .stack_size(64 << 10)
                 .spawn(move || run(stream, number, end))
@@ -59,10 +66,18 @@ pub(crate) fn run(bench: &Bench, plan: &Plan) -> io::Result<()> {
     report(bench, plan, &series, end, cpu)
 }
 
-fn download(mut stream: TcpStream, _: u64, end: Instant) -> io::Result<Series> {
+fn download(stream: TcpStream, _: u64, end: Instant) -> io::Result<Series> {
+    ask(stream, Ask::Download, end)
+}
+
+fn trickle(stream: TcpStream, _: u64, end: Instant) -> io::Result<Series> {
+    ask(stream, Ask::Trickle, end)
+}
+
+fn ask(mut stream: TcpStream, what: Ask, end: Instant) -> io::Result<Series> {
     let mut series = Series::default();
-    stream.write_all(&[Ask::Download as u8])?;
-    origin::take(&stream, Some(end), &mut series)?;
+    stream.write_all(&[what as u8])?;
+    origin::take(&stream, Some(end), |at, bytes| series.add(at, bytes))?;
     Ok(series)
 }
 
@@ -95,10 +110,7 @@ fn report(
     cpu: Duration,
 ) -> io::Result<()> {
     let way = if plan.upload { "up" } else { "down" };
-    let head = format!(
-        "{} {way}, {} users, {} connections each",
-        plan.rate, plan.users, plan.connections
-    );
+    let head = format!("{} {way}, {} x {}", plan.rate, plan.users, plan.connections);
     let say = |what: &str, value: String| bench.say(&format!("{head}: {what}"), &value);
     let rate = plan.rate.get() as f64;
     let seconds = plan.duration.as_secs_f64();
@@ -156,6 +168,13 @@ fn report(
             .map(Series::longest_gap)
             .max()
             .unwrap_or_default();
+        let firsts = users.iter().filter_map(Series::first);
+        let start = end - plan.duration;
+        let first = firsts.max().map_or(plan.duration, |at| at - start);
+        say(
+            "first byte after, ms",
+            format!("{:.1}", first.as_secs_f64() * 1e3),
+        )?;
         say("longest gap, ms", format!("{:.1}", gap.as_secs_f64() * 1e3))?;
         let piece = users.first().map_or(0, Series::median_piece);
         say("median piece, B", piece.to_string())?;

@@ -39,7 +39,7 @@ struct Options {
     /// Where the origin listens; a forwarder must forward there
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7001")]
     origin: SocketAddr,
-    /// The server's process, for its time and memory
+    /// The server's process, for its time and memory; 0 is none
     #[arg(long)]
     pid: Option<u32>,
     /// What to call the server in the table
@@ -132,7 +132,7 @@ fn run(options: Options) -> io::Result<()> {
         records: origin::start(options.origin)?,
         via: options.via,
         origin: options.origin,
-        server: Server(options.pid),
+        server: Server(options.pid.filter(|&pid| pid > 0)),
         name: options.name,
     };
     match options.test {

@@ -18,6 +18,8 @@ use crate::windows::Series;
 pub(crate) enum Ask {
     /// Bytes without end.
     Download = b'D',
+    /// The same from a small send buffer: two hundred large ones take their time to fill.
+    Trickle = b'T',
     /// To take everything; eight bytes follow, the number under which it is recorded.
     Upload = b'U',
     /// Everything back.
@@ -60,14 +62,18 @@ fn serve(mut client: TcpStream, records: &Records) -> io::Result<()> {
     client.read_exact(&mut ask)?;
     match ask[0] {
         b'D' => pour(&client),
+        b'T' => {
+            rustix::net::sockopt::set_socket_send_buffer_size(&client, 32 << 10)?;
+            pour(&client)
+        }
         b'U' => {
             let mut number = [0; 8];
             client.read_exact(&mut number)?;
-            let mut series = Series::default();
-            let end = take(&client, None, &mut series);
-            let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
-            records.insert(u64::from_be_bytes(number), series);
-            end
+            let number = u64::from_be_bytes(number);
+            take(&client, None, |at, bytes| {
+                let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
+                records.entry(number).or_default().add(at, bytes);
+            })
         }
         _ => echo(client),
     }
@@ -95,7 +101,7 @@ pub(crate) fn pour(mut sink: &TcpStream) -> io::Result<()> {
 pub(crate) fn take(
     source: &TcpStream,
     until: Option<Instant>,
-    series: &mut Series,
+    mut record: impl FnMut(Instant, u64),
 ) -> io::Result<()> {
     let mut room = vec![0; 1 << 20];
     loop {
@@ -109,7 +115,7 @@ pub(crate) fn take(
         // Counted and thrown away by the kernel (tcp(7), MSG_TRUNC).
         match rustix::net::recv(source.as_fd(), &mut room[..], RecvFlags::TRUNC) {
             Ok((_, 0)) => return Ok(()),
-            Ok((_, len)) => series.add(Instant::now(), len as u64),
+            Ok((_, len)) => record(Instant::now(), len as u64),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -25,9 +25,9 @@ pub(crate) fn run(bench: &Bench, connections: usize, duration: Duration) -> io::
         .into_iter()
         .map(|stream| {
             thread::spawn(move || {
-                origin::take(&stream, Some(start), &mut Series::default())?;
+                origin::take(&stream, Some(start), |_, _| ())?;
                 let mut series = Series::default();
-                origin::take(&stream, Some(end), &mut series)?;
+                origin::take(&stream, Some(end), |at, bytes| series.add(at, bytes))?;
                 Ok::<_, io::Error>(series.until(end))
             })
         })

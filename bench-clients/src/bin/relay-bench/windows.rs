@@ -50,6 +50,11 @@ impl Series {
         gaps.max().unwrap_or_default()
     }
 
+    /// When the first arrived.
+    pub(crate) fn first(&self) -> Option<Instant> {
+        self.0.first().map(|(at, _)| *at)
+    }
+
     /// The median size of what arrived at once.
     pub(crate) fn median_piece(&self) -> u64 {
         let mut sizes: Vec<_> = self.0.iter().map(|(_, bytes)| *bytes).collect();
