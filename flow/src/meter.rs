@@ -31,6 +31,8 @@ pub(crate) struct Meter {
     depth: u64,
     /// Sizes below this are decided in 64 bits; zero while the sums need more.
     narrow_below: u64,
+    /// The depth in billionths of a byte, while 64 bits are enough.
+    narrow_depth: u64,
     /// The latest instant at which something changed.
     last: u64,
     /// Spent at `last`, in billionths of a byte: low and high half.
@@ -45,6 +47,7 @@ impl Meter {
             rate: rate.get(),
             depth: depth.get(),
             narrow_below: 0,
+            narrow_depth: 0,
             last: 0,
             low: 0,
             high: 0,
@@ -73,7 +76,7 @@ impl Meter {
     /// Whether `size` fits into what is there at `now`.
     #[inline]
     pub(crate) fn fits(&self, now: Timestamp, size: ByteSize) -> bool {
-        if size.get() < self.narrow_below {
+        if self.is_narrow(size) {
             self.narrow_after(now, size).is_some()
         } else {
             self.spent_at(now).saturating_add(billionths(size)) <= billionths(self.depth())
@@ -91,27 +94,40 @@ impl Meter {
     /// Takes `size` at `now` if it fits.
     #[inline]
     pub(crate) fn admit(&mut self, now: Timestamp, size: ByteSize) -> bool {
-        if size.get() >= self.narrow_below {
-            return self.admit_wide(now, size);
+        if self.is_narrow(size) {
+            self.admit_narrow(now, size)
+        } else {
+            self.admit_wide(now, size)
         }
+    }
+
+    /// Whether 64 bits decide about `size`, which then is at most the depth.
+    #[inline]
+    pub(crate) const fn is_narrow(&self, size: ByteSize) -> bool {
+        size.get() < self.narrow_below
+    }
+
+    /// [`Meter::admit`] for a narrow size.
+    #[inline]
+    pub(crate) fn admit_narrow(&mut self, now: Timestamp, size: ByteSize) -> bool {
         match self.narrow_after(now, size) {
-            Some(spent) => {
+            Some((last, spent)) => {
+                self.last = last;
                 self.low = spent;
-                self.last = self.last.max(now.as_nanos());
                 true
             }
             None => false,
         }
     }
 
-    /// What is spent once `size` has passed at `now`, if it fits. In 64 bits:
-    /// `low` <= 2^63 and `size` <= `depth` <= 2^32 bytes.
+    /// The latest instant and what is spent once `size` has passed at `now`, if
+    /// it fits. In 64 bits: `low` <= 2^63 and `size` <= `depth` <= 2^32 bytes.
     #[inline]
-    fn narrow_after(&self, now: Timestamp, size: ByteSize) -> Option<u64> {
+    fn narrow_after(&self, now: Timestamp, size: ByteSize) -> Option<(u64, u64)> {
         let elapsed = now.as_nanos().saturating_sub(self.last);
         let spent = self.low.saturating_sub(elapsed.saturating_mul(self.rate));
         let after = spent.wrapping_add(size.get().wrapping_mul(NANOS_PER_SEC));
-        (after <= self.depth.wrapping_mul(NANOS_PER_SEC)).then_some(after)
+        (after <= self.narrow_depth).then_some((self.last.wrapping_add(elapsed), after))
     }
 
     #[cold]
@@ -188,5 +204,10 @@ impl Meter {
         self.high = (spent >> 64) as u64;
         let narrow = self.depth <= DEEPEST_NARROW && spent <= MOST_NARROW;
         self.narrow_below = if narrow { self.depth + 1 } else { 0 };
+        self.narrow_depth = if narrow {
+            self.depth * NANOS_PER_SEC
+        } else {
+            0
+        };
     }
 }

@@ -96,7 +96,11 @@ impl Limiter for TokenBucket {
 
     #[inline]
     fn admit(&mut self, now: Timestamp, size: ByteSize) -> bool {
-        self.meter.admit(now, size) || self.as_debt(size) && self.admit_debt(now, size)
+        if self.meter.is_narrow(size) {
+            self.meter.admit_narrow(now, size)
+        } else {
+            self.admit_rare(now, size)
+        }
     }
 
     fn refund(&mut self, _now: Timestamp, size: ByteSize) {
@@ -109,8 +113,12 @@ impl Limiter for TokenBucket {
 }
 
 impl TokenBucket {
+    /// A packet larger than the bucket, or a bucket that needs long sums.
     #[cold]
-    fn admit_debt(&mut self, now: Timestamp, size: ByteSize) -> bool {
+    fn admit_rare(&mut self, now: Timestamp, size: ByteSize) -> bool {
+        if !self.as_debt(size) {
+            return self.meter.admit(now, size);
+        }
         let full = self.meter.spent_at(now) == 0;
         if full {
             self.meter.overdraw(now, size);
