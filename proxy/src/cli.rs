@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,10 +10,13 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
-use proxy::config::file::File;
+use proxy::config::file::{File, LogTable};
 use proxy::{Config, Database, Server};
 
+mod logging;
 mod user;
+
+use logging::LogArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -25,6 +28,8 @@ Exit codes:
 #[derive(Parser)]
 #[command(name = "weirgate-proxy", version, after_help = EXIT_CODES)]
 struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -75,25 +80,27 @@ enum Failure {
 /// Parses, runs, prints one error.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    log();
     match tokio::runtime::Runtime::new() {
         Err(error) => Failure::environment(error).exit(),
-        Ok(runtime) => match runtime.block_on(command(cli.command)) {
+        Ok(runtime) => match runtime.block_on(command(cli)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.exit(),
         },
     }
 }
 
-async fn command(command: Command) -> Result<(), Failure> {
-    match command {
-        Command::Run(run) => serve(run).await,
+async fn command(cli: Cli) -> Result<(), Failure> {
+    if !matches!(cli.command, Command::Run(_)) {
+        cli.log.start(LogTable::default());
+    }
+    match cli.command {
+        Command::Run(run) => serve(run, cli.log).await,
         Command::User(command) => user::run(command).await,
         Command::Rules(command) => user::run_rules(command).await,
     }
 }
 
-async fn serve(run: Run) -> Result<(), Failure> {
+async fn serve(run: Run, log: LogArgs) -> Result<(), Failure> {
     let file = run
         .config
         .as_deref()
@@ -101,6 +108,7 @@ async fn serve(run: Run) -> Result<(), Failure> {
         .transpose()
         .map_err(Failure::request)?;
     let file = file.unwrap_or_default();
+    log.start(file.log());
     let database = run.database.resolve(file.database())?;
     let mut config = Config::new(database.clone());
     file.apply(&mut config);
@@ -230,19 +238,4 @@ impl fmt::Display for Chain<'_> {
         }
         Ok(())
     }
-}
-
-/// Events to stderr, `WEIRGATE_LOG` (error, warn, info, debug, trace) and more severe.
-fn log() {
-    let level = std::env::var("WEIRGATE_LOG")
-        .ok()
-        .and_then(|level| level.parse().ok());
-    let colour =
-        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(colour)
-        .with_max_level(level.unwrap_or(tracing::Level::INFO))
-        .with_target(false)
-        .init();
 }

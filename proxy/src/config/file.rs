@@ -27,6 +27,10 @@
 //! rules = ["deny * 25", "allow 10.2.0.0/16 443"]
 //! users.ada = ["allow 10.3.0.0/16", "deny * 6881-6889"]
 //!
+//! [log]
+//! level = "info"  # error, warn, info, debug or trace
+//! format = "text" # or json
+//!
 //! # Nobody registers (in the dialect of seed 000) without this table.
 //! [registration]
 //! limit = "token-bucket:rate=1MB/s" # for both directions together; required
@@ -60,6 +64,7 @@ use flow::Nanos;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use tracing::level_filters::LevelFilter;
 
 use super::{Config, Listener, ListenerTls, Registration};
 use crate::egress::{EgressRules, Rule};
@@ -82,6 +87,7 @@ pub struct File {
     timeouts: TimeoutsTable,
     caps: CapsTable,
     egress: Option<EgressTable>,
+    log: LogText,
     registration: Option<RegistrationTable>,
     listener: Vec<ListenerTable>,
     tls: Option<TlsTable>,
@@ -131,6 +137,33 @@ struct TimeoutsTable {
     half_closed: Option<Text<Length>>,
     keep_alive: Option<Text<Length>>,
     drain: Option<Text<Length>>,
+}
+
+/// What a file says about the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogTable {
+    /// Which events are written.
+    pub level: Option<LevelFilter>,
+    /// How they are written.
+    pub format: Option<LogFormat>,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line an event, for people.
+    #[default]
+    Text,
+    /// A JSON object an event.
+    Json,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LogText {
+    level: Option<Text<LevelFilter>>,
+    format: Option<LogFormat>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -194,6 +227,15 @@ impl File {
     #[must_use]
     pub fn database(&self) -> Option<Database> {
         self.database.as_ref().map(|database| database.0.clone())
+    }
+
+    /// What the file says about the log, which no server needs to know.
+    #[must_use]
+    pub fn log(&self) -> LogTable {
+        LogTable {
+            level: self.log.level.as_ref().map(|level| level.0),
+            format: self.log.format,
+        }
     }
 
     /// Takes over everything the file says.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Ending;
 use crate::budget::{Claim, Refusal};
@@ -23,6 +26,9 @@ pub(crate) struct Lane {
     /// The receive buffer that the source was given.
     receive_buffer: Option<usize>,
     moved: u64,
+    /// Since when it has been waiting for the budget.
+    waiting: Option<Instant>,
+    throttled: Duration,
 }
 
 impl Lane {
@@ -35,6 +41,8 @@ impl Lane {
             claim: None,
             receive_buffer: None,
             moved: 0,
+            waiting: None,
+            throttled: Duration::ZERO,
         };
         lane.renew();
         lane
@@ -43,6 +51,12 @@ impl Lane {
     /// Bytes written so far.
     pub(crate) const fn moved(&self) -> u64 {
         self.moved
+    }
+
+    /// How long it has waited for the budget.
+    pub(crate) fn throttled(&self) -> Duration {
+        let waiting = self.waiting.map(|since| since.elapsed());
+        self.throttled + waiting.unwrap_or_default()
     }
 
     /// Whether a budget is to be asked.
@@ -68,6 +82,20 @@ impl Lane {
     /// Ready when some of `most` bytes may move: how many. They are its own
     /// until they are counted or given back.
     pub(super) fn poll_acquire(
+        &mut self,
+        context: &mut Context<'_>,
+        most: usize,
+    ) -> Poll<Result<usize, Ending>> {
+        let polled = self.poll_claim(context, most);
+        if polled.is_pending() {
+            self.waiting.get_or_insert_with(Instant::now);
+        } else if let Some(since) = self.waiting.take() {
+            self.throttled += since.elapsed();
+        }
+        polled
+    }
+
+    fn poll_claim(
         &mut self,
         context: &mut Context<'_>,
         most: usize,

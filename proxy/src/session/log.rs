@@ -37,7 +37,9 @@ impl<'a> Log<'a> {
             id, user = %opened.user.name().escape_debug(), protocol = %opened.dialect, %source,
             target = %opened.target.to_string().escape_debug(),
             upload_bytes = lanes.up.moved(), download_bytes = lanes.down.moved(),
-            seconds = self.since.elapsed().as_secs_f64(), %reason, "closed"
+            seconds = self.since.elapsed().as_secs_f64(),
+            throttled_seconds = (lanes.up.throttled() + lanes.down.throttled()).as_secs_f64(),
+            %reason, "closed"
         );
     }
 }

@@ -8,5 +8,6 @@
 
 mod accounts;
 mod import;
+mod logs;
 mod serving;
 mod support;

@@ -1,0 +1,82 @@
+//! Events to stderr, as text or as JSON.
+
+use std::io::{self, IsTerminal};
+
+use clap::{Args, ValueEnum};
+use proxy::config::file::{LogFormat, LogTable};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt, reload};
+
+/// Flags about the log.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct LogArgs {
+    /// How events are written to stderr [default: text].
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "WEIRGATE_LOG_FORMAT",
+        global = true
+    )]
+    log_format: Option<Format>,
+    /// Events this severe, and more so: error, warn, info, debug or trace [default: info].
+    #[arg(long, value_name = "LEVEL", env = "WEIRGATE_LOG", global = true)]
+    log_level: Option<LevelFilter>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// A line an event, for people.
+    Text,
+    /// A JSON object an event.
+    Json,
+}
+
+/// What a running log can still be told.
+pub(crate) struct Log {
+    arguments: LogArgs,
+    level: reload::Handle<LevelFilter, Registry>,
+}
+
+impl LogArgs {
+    /// Starts the log; flag over environment over file over default.
+    pub(crate) fn start(self, file: LogTable) -> Log {
+        let (filter, level) = reload::Layer::new(self.level(file));
+        let registry = tracing_subscriber::registry().with(filter);
+        let layer = fmt::layer().with_writer(io::stderr).with_target(false);
+        match self.format(file) {
+            LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
+            LogFormat::Text => {
+                let plain = std::env::var_os("NO_COLOR").is_some_and(|no| !no.is_empty());
+                let colour = io::stderr().is_terminal() && !plain;
+                registry.with(layer.with_ansi(colour)).init();
+            }
+        }
+        Log {
+            arguments: self,
+            level,
+        }
+    }
+
+    pub(crate) fn level(self, file: LogTable) -> LevelFilter {
+        let level = self.log_level.or(file.level);
+        level.unwrap_or(LevelFilter::INFO)
+    }
+
+    pub(crate) fn format(self, file: LogTable) -> LogFormat {
+        match self.log_format {
+            Some(Format::Text) => LogFormat::Text,
+            Some(Format::Json) => LogFormat::Json,
+            None => file.format.unwrap_or_default(),
+        }
+    }
+}
+
+impl Log {
+    /// Takes over another level.
+    pub(crate) fn reload(&self, file: LogTable) {
+        // It fails only if the log is gone, and then there is nobody to tell.
+        let _ = self.level.reload(self.arguments.level(file));
+    }
+}
