@@ -46,7 +46,7 @@ mod session;
 mod socket;
 
 pub use config::{Caps, Config, Listener, ListenerTls, Registration, Timeouts};
-pub use server::{BindError, RunError, Server};
+pub use server::{BindError, Handle, Reloaded, RunError, Server};
 pub use users::{
     Database, Direction, Limits, NewUser, PasswordCost, Rules, Usage, User, UserError, Users,
 };

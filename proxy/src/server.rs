@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,9 +23,11 @@ mod accept;
 mod addresses;
 mod entrance;
 mod handshakes;
+mod reload;
 
 pub(crate) use addresses::Counted;
 pub(crate) use entrance::Rules;
+pub use reload::{Handle, Reloaded};
 
 use addresses::Addresses;
 use entrance::Entrance;
@@ -38,10 +41,7 @@ const REFRESH: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Entrance>,
-    addrs: Vec<SocketAddr>,
-    shared: Arc<Shared>,
-    certificates: Certificates,
-    accounting_interval: Duration,
+    handle: Handle,
 }
 
 /// Why a server does not start.
@@ -58,6 +58,9 @@ pub enum BindError {
         /// Why not.
         source: io::Error,
     },
+    /// A socket that was handed over cannot be listened on.
+    #[error("cannot listen on an inherited socket")]
+    Inherit(#[source] io::Error),
     /// The accounts cannot be opened.
     #[error(transparent)]
     Users(#[from] UserError),
@@ -81,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) egress: Egress,
     pub(crate) timeouts: Timeouts,
     pub(crate) caps: Caps,
+    accounting_interval: Duration,
     pub(crate) registration: Option<Registration>,
     pub(crate) addresses: Addresses,
     pub(crate) handshakes: Handshakes,
@@ -90,78 +94,106 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Nothing goes on.
     pub(crate) cut: CancellationToken,
-    ids: AtomicU64,
+    ids: Arc<AtomicU64>,
 }
 
 impl Server {
+    /// Whether a server could start with `config`, as far as that can be known
+    /// without starting one.
+    ///
+    /// # Errors
+    /// [`BindError`]
+    pub fn check(config: &Config) -> Result<(), BindError> {
+        if config.listen.is_empty() && config.listeners.is_empty() {
+            return Err(BindError::NoAddress);
+        }
+        certificates(config).map(drop)
+    }
+
     /// Opens the accounts and listens: on return clients can connect, and
     /// [`Server::addrs`] has the real ports.
     ///
     /// # Errors
     /// [`BindError`]
     pub async fn bind(config: Config) -> Result<Self, BindError> {
-        let certificates = Certificates::load(config.tls)?;
-        let required = |listener: &Listener| listener.tls == ListenerTls::Required;
-        if !certificates.is_some() && config.listeners.iter().any(required) {
-            return Err(TlsError::NoCertificate.into());
-        }
+        Self::bind_with(config, Vec::new()).await
+    }
+
+    /// As [`Server::bind`], and serves on sockets that listen already (as
+    /// systemd hands them over) before those of the config: every dialect on each.
+    ///
+    /// # Errors
+    /// [`BindError`]
+    pub async fn bind_with(
+        config: Config,
+        inherited: Vec<std::net::TcpListener>,
+    ) -> Result<Self, BindError> {
+        let certificates = certificates(&config)?;
         let plain = config.listen.iter().map(|&address| Listener::new(address));
-        let listeners = plain
-            .chain(config.listeners)
+        let inherited = inherited
+            .into_iter()
+            .map(|listener| Entrance::inherit(listener, &certificates).map_err(BindError::Inherit));
+        let own = plain
+            .chain(config.listeners.iter().cloned())
             .map(|listener| {
                 let address = listener.address;
                 Entrance::bind(listener, &certificates)
                     .map_err(|source| BindError::Listen { address, source })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+            });
+        let listeners = inherited.chain(own).collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
             return Err(BindError::NoAddress);
         }
-        let addrs: Vec<_> = listeners.iter().map(|entrance| entrance.address).collect();
+        let addrs: Arc<[_]> = listeners.iter().map(|entrance| entrance.address).collect();
         let users = Users::open(&config.database, config.password_cost).await?;
+        let (allowed, after) = (config.allow_egress.clone(), config.timeouts.connect);
         let shared = Shared {
             users,
-            egress: Egress::new(config.allow_egress, addrs.clone(), config.timeouts.connect)
-                .with_rules(config.egress),
+            egress: Egress::new(allowed, addrs.to_vec(), after).with_rules(config.egress.clone()),
             addresses: Addresses::new(config.caps.connections_per_address),
             timeouts: config.timeouts,
             caps: config.caps,
+            accounting_interval: config.accounting_interval,
             registration: config.registration,
             handshakes: Handshakes::new(config.caps.handshakes),
-            places: Arc::new(Semaphore::new(
-                config.caps.connections.min(Semaphore::MAX_PERMITS),
-            )),
+            places: Arc::new(Semaphore::new(reload::bounded(config.caps.connections))),
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
-            ids: AtomicU64::new(0),
+            ids: Arc::default(),
         };
-        Ok(Self {
-            listeners,
+        let handle = Handle {
+            current: watch::Sender::new(Arc::new(shared)),
+            config: Arc::new(Mutex::new(config)),
             addrs,
-            shared: Arc::new(shared),
             certificates,
-            accounting_interval: config.accounting_interval,
-        })
+        };
+        Ok(Self { listeners, handle })
     }
 
-    /// Where clients can connect, in the order of [`Config::listen`] and then
-    /// [`Config::listeners`].
+    /// Where clients can connect: inherited sockets, then in the order of
+    /// [`Config::listen`] and then [`Config::listeners`].
     #[must_use]
     pub fn addrs(&self) -> &[SocketAddr] {
-        &self.addrs
+        &self.handle.addrs
     }
 
     /// A handle to the accounts; it stays good after the server has stopped.
     #[must_use]
     pub fn users(&self) -> Users {
-        self.shared.users.clone()
+        self.handle.current.borrow().users.clone()
+    }
+
+    /// A handle with which the server can be told another config while it runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// A handle to the certificates, which are read again with
     /// [`Certificates::reload`]; open connections keep theirs.
     #[must_use]
     pub fn certificates(&self) -> Certificates {
-        self.certificates.clone()
+        self.handle.certificates.clone()
     }
 
     /// Serves until `shutdown` is ready, then drains: accepts nobody, lets open
@@ -171,14 +203,16 @@ impl Server {
     /// # Errors
     /// [`RunError`]
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let shared = self.shared;
+        let current = self.handle.current;
+        let shared = Arc::clone(&current.borrow());
         // Dropped half-way, nothing that was spawned here goes on.
         let _cut = shared.cut.clone().drop_guard();
         let _stopping = shared.stopping.clone().drop_guard();
         let sessions = TaskTracker::new();
         for entrance in self.listeners {
             let door = Door {
-                shared: Arc::clone(&shared),
+                current: current.subscribe(),
+                stopping: shared.stopping.clone(),
                 rules: Arc::new(entrance.rules),
                 sessions: sessions.clone(),
             };
@@ -186,15 +220,12 @@ impl Server {
         }
         let done = CancellationToken::new();
         let _done = done.clone().drop_guard();
-        let books = keep_books(Arc::clone(&shared), self.accounting_interval, done.clone());
-        let books = tokio::spawn(books);
+        let books = tokio::spawn(keep_books(current.subscribe(), done.clone()));
         shutdown.await;
         shared.stopping.cancel();
         sessions.close();
-        if tokio::time::timeout(shared.timeouts.drain, sessions.wait())
-            .await
-            .is_err()
-        {
+        let drain = current.borrow().timeouts.drain;
+        if tokio::time::timeout(drain, sessions.wait()).await.is_err() {
             tracing::warn!(connections = sessions.len(), "cut after the drain time-out");
             shared.cut.cancel();
             sessions.wait().await;
@@ -218,7 +249,8 @@ impl Shared {
 /// What an accepted client passes through.
 #[derive(Debug)]
 struct Door {
-    shared: Arc<Shared>,
+    current: watch::Receiver<Arc<Shared>>,
+    stopping: CancellationToken,
     rules: Arc<Rules>,
     sessions: TaskTracker,
 }
@@ -226,7 +258,8 @@ struct Door {
 impl Door {
     /// Serves a client, or closes it at once if there are too many.
     fn admit(&self, client: TcpStream, source: SocketAddr) {
-        let Ok(permit) = Arc::clone(&self.shared.places).try_acquire_owned() else {
+        let shared = Arc::clone(&self.current.borrow());
+        let Ok(permit) = Arc::clone(&shared.places).try_acquire_owned() else {
             tracing::warn!(%source, "refused: too many connections");
             return;
         };
@@ -234,7 +267,7 @@ impl Door {
             tracing::debug!(%source, %error, "a client left at once");
             return;
         }
-        let (rules, shared) = (Arc::clone(&self.rules), Arc::clone(&self.shared));
+        let rules = Arc::clone(&self.rules);
         self.sessions.spawn(async move {
             let _permit = permit;
             let _witness = Witness;
@@ -255,13 +288,18 @@ impl Drop for Witness {
 }
 
 /// Writes usage at an interval and looks for changes that others made.
-async fn keep_books(shared: Arc<Shared>, interval: Duration, done: CancellationToken) {
-    let mut flush = ticks(interval);
+async fn keep_books(mut current: watch::Receiver<Arc<Shared>>, done: CancellationToken) {
+    let shared = Arc::clone(&current.borrow_and_update());
+    let mut flush = ticks(shared.accounting_interval);
     let mut refresh = ticks(REFRESH);
     let mut works = true;
     loop {
         let outcome = tokio::select! {
             () = done.cancelled() => return,
+            interval = reload::interval(&mut current) => {
+                flush = ticks(interval);
+                continue;
+            }
             _ = flush.tick() => shared.users.flush().await.map_err(UserError::from),
             _ = refresh.tick() => shared.users.refresh().await,
         };
@@ -280,6 +318,15 @@ fn ticks(interval: Duration) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
+}
+
+fn certificates(config: &Config) -> Result<Certificates, BindError> {
+    let certificates = Certificates::load(config.tls.clone())?;
+    let required = |listener: &Listener| listener.tls == ListenerTls::Required;
+    if !certificates.is_some() && config.listeners.iter().any(required) {
+        return Err(TlsError::NoCertificate.into());
+    }
+    Ok(certificates)
 }
 
 fn remedy(error: &io::Error) -> String {

@@ -34,7 +34,7 @@ pub use account::{Authenticated, Revocation, Standing};
 pub use calendar::{CalendarError, Moment, Period, Span};
 pub use legacy::{LegacyError, LegacyUser, LegacyUsers, read_legacy};
 pub use limits::{Direction, LimitError, Limits, token_bucket};
-pub use password::{MAX_PASSWORD_LEN, PasswordCost, PasswordError};
+pub use password::{MAX_PASSWORD_LEN, PasswordCost, PasswordError, random_password};
 pub(crate) use presence::{Network, TooMany};
 pub use record::{Secret, UserRecord};
 pub use rules::{Beyond, Cap, Expiry, Quota, RuleError, Rules, RulesChange};

@@ -59,6 +59,15 @@ impl LogArgs {
         }
     }
 
+    /// Whether a flag or the environment has said this.
+    pub(crate) fn says(self, key: &str) -> bool {
+        match key {
+            "level" => self.log_level.is_some(),
+            "format" => self.log_format.is_some(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn level(self, file: LogTable) -> LevelFilter {
         let level = self.log_level.or(file.level);
         level.unwrap_or(LevelFilter::INFO)

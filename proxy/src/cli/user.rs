@@ -12,6 +12,7 @@ mod import;
 mod lines;
 mod print;
 
+pub(crate) use args::PasswordFile;
 use args::{Common, One, PasswordArg, ResetArgs, RuleArgs};
 
 #[derive(Subcommand)]
@@ -185,7 +186,7 @@ async fn enable(one: One, enabled: bool) -> Result<(), Failure> {
 }
 
 /// Whose fault an error of the accounts is.
-fn failure(error: UserError) -> Failure {
+pub(crate) fn failure(error: UserError) -> Failure {
     match error {
         UserError::Store(StoreError::Exists { .. } | StoreError::Unknown { .. })
         | UserError::Name { .. }

@@ -54,7 +54,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -72,6 +71,10 @@ use crate::protocol::Dialect;
 use crate::protocol::opening::Opening;
 use crate::tls::{ClientCertificate, TlsFiles};
 use crate::users::{Database, LimitError, Limits};
+
+mod problem;
+
+pub use problem::{FileError, Place};
 
 /// How many users there may be before nobody registers, if the file does not say.
 const DEFAULT_MOST_USERS: usize = 10_000;
@@ -182,45 +185,42 @@ struct EgressTable {
     users: BTreeMap<String, Vec<Text<Rule>>>,
 }
 
-/// Why a file is no config.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// It cannot be read.
-    #[error("cannot read the config {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// It says something we do not understand; the source shows where.
-    #[error("{}: {}", path.display(), source.to_string().trim_end())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and what was expected. Boxed: it holds the whole file.
-        source: Box<toml::de::Error>,
-    },
-}
-
 impl File {
     /// Reads a file.
     ///
     /// # Errors
     /// [`FileError`]
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let text = std::fs::read_to_string(path).map_err(|source| FileError::Read {
+        Self::parse(path, &Self::text(path)?)
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// [`FileError::Read`]
+    pub fn text(path: &Path) -> Result<String, FileError> {
+        std::fs::read_to_string(path).map_err(|source| FileError::Read {
             path: path.to_owned(),
             source,
-        })?;
-        Self::parse(&text).map_err(|source| FileError::Syntax {
+        })
+    }
+
+    /// What `text`, which stands in the file `path`, says.
+    ///
+    /// # Errors
+    /// [`FileError::Syntax`]
+    pub fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
+        toml::from_str(text).map_err(|source| FileError::Syntax {
             path: path.to_owned(),
+            text: text.to_owned(),
             source: Box::new(source),
         })
     }
 
-    fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
+    /// Whether the file says where to listen.
+    #[must_use]
+    pub fn says_listen(&self) -> bool {
+        self.listen.is_some() || !self.listener.is_empty()
     }
 
     /// The database, if the file names one.
@@ -412,7 +412,7 @@ mod tests {
 
     fn config(text: &str) -> Result<Config, String> {
         let mut config = Config::new(Database::file("x.db"));
-        File::parse(text)
+        File::parse(Path::new("x.toml"), text)
             .map_err(|error| error.to_string())?
             .apply(&mut config);
         Ok(config)

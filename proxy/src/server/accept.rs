@@ -18,7 +18,7 @@ pub(super) async fn run(listener: TcpListener, door: Door) {
     loop {
         let accepted = tokio::select! {
             biased;
-            () = door.shared.stopping.cancelled() => return,
+            () = door.stopping.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {

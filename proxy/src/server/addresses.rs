@@ -31,6 +31,14 @@ impl Addresses {
         }
     }
 
+    /// The same connections under another cap, which holds for those to come.
+    pub(super) fn with_most(&self, most: Option<usize>) -> Self {
+        Self {
+            most,
+            taken: Arc::clone(&self.taken),
+        }
+    }
+
     /// Counts one more from `source`; `None` if there are as many as there may be.
     pub(crate) fn enter(&self, source: IpAddr) -> Option<Counted> {
         let Some(most) = self.most else {

@@ -25,6 +25,24 @@ pub(super) struct Entrance {
 impl Entrance {
     pub(super) fn bind(config: Listener, certificates: &Certificates) -> io::Result<Self> {
         let listener = listen(config.address)?;
+        Self::new(listener, config, certificates)
+    }
+
+    /// A socket that listens already: every dialect.
+    pub(super) fn inherit(
+        listener: std::net::TcpListener,
+        certificates: &Certificates,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let config = Listener::new(listener.local_addr()?);
+        Self::new(TcpListener::from_std(listener)?, config, certificates)
+    }
+
+    fn new(
+        listener: TcpListener,
+        config: Listener,
+        certificates: &Certificates,
+    ) -> io::Result<Self> {
         let dialects = config
             .dialects
             .without(Opening::Tls)

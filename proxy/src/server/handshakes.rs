@@ -11,14 +11,14 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// The handshakes under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Handshakes {
-    most: usize,
     places: Arc<Mutex<Places>>,
 }
 
 #[derive(Debug, Default)]
 struct Places {
+    most: usize,
     next: u64,
     taken: BTreeMap<u64, CancellationToken>,
 }
@@ -33,10 +33,16 @@ pub(crate) struct Place {
 
 impl Handshakes {
     pub(super) fn new(most: usize) -> Self {
-        Self {
-            most: most.max(1),
+        let handshakes = Self {
             places: Arc::default(),
-        }
+        };
+        handshakes.set_most(most);
+        handshakes
+    }
+
+    /// Another bound, which holds from the next client on.
+    pub(super) fn set_most(&self, most: usize) {
+        self.places.lock().most = most.max(1);
     }
 
     /// Takes a place, the oldest one's if there is none free.
@@ -46,7 +52,7 @@ impl Handshakes {
         let number = places.next;
         places.next += 1;
         places.taken.insert(number, evicted.clone());
-        let oldest = if places.taken.len() > self.most {
+        let oldest = if places.taken.len() > places.most {
             places.taken.pop_first()
         } else {
             None

@@ -290,6 +290,23 @@ impl fmt::Debug for Passwords {
     }
 }
 
+/// A password that nobody guesses: 100 bits in letters and digits that are
+/// easily told apart.
+///
+/// # Errors
+/// [`PasswordError::Hash`] if the system has no randomness.
+pub fn random_password() -> Result<String, PasswordError> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bits = u128::from_ne_bytes(random()?);
+    let mut password = String::with_capacity(20);
+    for _ in 0..20 {
+        let index = usize::try_from(bits & 31).unwrap_or_default();
+        password.push(char::from(LETTERS[index]));
+        bits >>= 5;
+    }
+    Ok(password)
+}
+
 /// Unpredictable bytes.
 ///
 /// # Errors

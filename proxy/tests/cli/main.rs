@@ -9,5 +9,6 @@
 mod accounts;
 mod import;
 mod logs;
+mod operation;
 mod serving;
 mod support;

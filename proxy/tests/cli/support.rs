@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -77,16 +78,21 @@ impl Place {
             .expect("what it says first")
             .parse()
             .unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let log = std::thread::spawn(move || {
-            let mut log = String::new();
-            stderr.read_to_string(&mut log).unwrap();
-            log
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = Arc::clone(&log);
+        let reader = std::thread::spawn(move || {
+            for line in stderr.lines() {
+                let mut log = lines.lock().unwrap();
+                log.push_str(&line.unwrap());
+                log.push('\n');
+            }
         });
         Serving {
             child,
             address,
-            log: Some(log),
+            log,
+            reader: Some(reader),
         }
     }
 }
@@ -95,7 +101,8 @@ impl Place {
 pub(crate) struct Serving {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
-    log: Option<std::thread::JoinHandle<String>>,
+    log: Arc<Mutex<String>>,
+    reader: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Serving {
@@ -121,10 +128,24 @@ impl Serving {
         assert!(sent.unwrap().success());
     }
 
+    /// The log, once it holds `text`.
+    pub(crate) fn wait_for_log(&self, text: &str) -> String {
+        let since = std::time::Instant::now();
+        loop {
+            let log = self.log.lock().unwrap().clone();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(since.elapsed() < Duration::from_secs(60), "{log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The exit code and the log.
     pub(crate) fn ended(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();
-        (code, self.log.take().unwrap().join().unwrap())
+        self.reader.take().unwrap().join().unwrap();
+        (code, self.log.lock().unwrap().clone())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the commands about users take.
 
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -32,8 +33,12 @@ pub(crate) struct Common {
 pub(crate) struct PasswordArg {
     /// Read the password from this file, `-` for standard input; one newline at the end is not part of it.
     #[arg(long, value_name = "FILE|-")]
-    password_file: PathBuf,
+    password_file: PasswordFile,
 }
+
+/// Where a password is read from.
+#[derive(Clone)]
+pub(crate) struct PasswordFile(PathBuf);
 
 #[derive(Args)]
 pub(crate) struct RuleArgs {
@@ -106,7 +111,7 @@ impl Common {
 
 /// The accounts of a database.
 pub(super) async fn open(database: DatabaseArg) -> Result<Users, Failure> {
-    let database = database.resolve(None)?;
+    let database = database.resolve(None);
     Users::open(&database, PasswordCost::default())
         .await
         .map_err(failure)
@@ -114,20 +119,27 @@ pub(super) async fn open(database: DatabaseArg) -> Result<Users, Failure> {
 
 impl PasswordArg {
     pub(super) fn read(&self) -> Result<Vec<u8>, Failure> {
+        self.password_file.read()
+    }
+}
+
+impl PasswordFile {
+    /// The password: what the file holds, but for one newline at its end.
+    pub(crate) fn read(&self) -> Result<Vec<u8>, Failure> {
         let mut password = Vec::new();
-        let read = if self.password_file == Path::new("-") {
+        let read = if self.0 == Path::new("-") {
             io::stdin()
                 .lock()
                 .take(64 * 1024)
                 .read_to_end(&mut password)
                 .map(drop)
         } else {
-            std::fs::read(&self.password_file).map(|bytes| password = bytes)
+            std::fs::read(&self.0).map(|bytes| password = bytes)
         };
         read.map_err(|error| {
             Failure::request(format!(
                 "cannot read the password from {}: {error}",
-                self.password_file.display()
+                self.0.display()
             ))
         })?;
         if password.last() == Some(&b'\n') {
@@ -137,6 +149,12 @@ impl PasswordArg {
             }
         }
         Ok(password)
+    }
+}
+
+impl From<OsString> for PasswordFile {
+    fn from(path: OsString) -> Self {
+        Self(path.into())
     }
 }
 

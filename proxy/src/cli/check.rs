@@ -1,0 +1,236 @@
+//! `weirgate-proxy check-config`: what is wrong with a config, and what it comes to.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use flow::Nanos;
+use proxy::config::file::{FileError, LogFormat};
+use proxy::tls::TlsError;
+use proxy::{BindError, Config, ListenerTls, Server};
+use serde_json::{Map, Value, json};
+
+use super::Failure;
+use super::logging::LogArgs;
+use super::settings::{ConfigArgs, Settings};
+
+#[derive(Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print every setting that would hold, and where it comes from. Passwords in URLs are masked.
+    #[arg(long)]
+    show_effective: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One setting: table (or none), key, value, and who said so.
+struct Setting {
+    table: &'static str,
+    key: &'static str,
+    value: Value,
+    source: &'static str,
+}
+
+impl Check {
+    pub(super) fn run(self, log: LogArgs) -> Result<(), Failure> {
+        match self.judge() {
+            Ok(settings) => self.accept(&settings, log),
+            Err(failure) if self.json => {
+                say(&problem(&failure).to_string())?;
+                Err(failure)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn judge(&self) -> Result<Settings, Failure> {
+        let settings = self.config.resolve()?;
+        Server::check(&settings.config).map_err(|error| {
+            let path = self.config.config.clone().unwrap_or_default();
+            let (text, what) = (&settings.text, error.to_string());
+            Failure::request(FileError::meaning(path, text, key(&error), what))
+        })?;
+        Ok(settings)
+    }
+
+    fn accept(&self, settings: &Settings, log: LogArgs) -> Result<(), Failure> {
+        let effective = effective(settings, log);
+        if self.json {
+            let mut value = json!({ "ok": true, "problems": [] });
+            if self.show_effective {
+                value["effective"] = nested(&effective, |setting| setting.value.clone());
+                value["sources"] = nested(&effective, |setting| setting.source.into());
+            }
+            return say(&value.to_string());
+        }
+        if !self.show_effective {
+            return say("ok");
+        }
+        let mut table = "";
+        for setting in effective {
+            let Setting { key, value, .. } = &setting;
+            if value.is_null() {
+                continue;
+            }
+            if setting.table != table {
+                table = setting.table;
+                say(&format!("\n[{table}]"))?;
+            }
+            say(&format!("{key} = {value} # {}", setting.source))?;
+        }
+        Ok(())
+    }
+}
+
+/// What of a file an error is about.
+fn key(error: &BindError) -> &'static str {
+    match error {
+        BindError::Tls(TlsError::NoCertificate) => "listener",
+        BindError::Tls(_) => "tls",
+        _ => "listen",
+    }
+}
+
+/// The same information that the text has.
+fn problem(failure: &Failure) -> Value {
+    let mut problem = json!({ "message": failure.to_string() });
+    if let Some(error) = failure.file_error() {
+        problem["message"] = error.what().into();
+        if let Some(place) = error.place() {
+            problem["line"] = place.line.into();
+            problem["column"] = place.column.into();
+            problem["start"] = place.span.start.into();
+            problem["end"] = place.span.end.into();
+        }
+    }
+    json!({ "ok": false, "problems": [problem] })
+}
+
+fn effective(settings: &Settings, log: LogArgs) -> Vec<Setting> {
+    let file: toml::Table = settings.text.parse().unwrap_or_default();
+    let in_file = |table: &str, key: &str| match table {
+        "" => file.contains_key(key),
+        table => file
+            .get(table)
+            .and_then(toml::Value::as_table)
+            .is_some_and(|table| table.contains_key(key)),
+    };
+    let flag = |table: &str, key: &str| {
+        let said = settings.said.iter().find(|(said, _)| *said == key);
+        table.is_empty() && said.is_some_and(|(_, said)| *said)
+    };
+    let (log_level, log_format) = (log.level(settings.log), log.format(settings.log));
+    let setting = |(table, key, value): (&'static str, &'static str, Value)| {
+        let source = if flag(table, key) || (table == "log" && log.says(key)) {
+            "flag or environment"
+        } else if in_file(table, key) {
+            "file"
+        } else {
+            "default"
+        };
+        Setting {
+            table,
+            key,
+            value,
+            source,
+        }
+    };
+    let format = match log_format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    let mut all = values(&settings.config);
+    all.push(("log", "level", log_level.to_string().into()));
+    all.push(("log", "format", format.into()));
+    all.into_iter().map(setting).collect()
+}
+
+/// Top-level keys first: that is the order of a TOML file.
+fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
+    let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
+    let egress: Vec<_> = config
+        .allow_egress
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let time = |length: std::time::Duration| {
+        let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+        Value::from(Nanos::new(nanos).to_string())
+    };
+    let (timeouts, caps) = (config.timeouts, config.caps);
+    let listeners = config.listeners.iter().map(|listener| {
+        let tls = match listener.tls {
+            ListenerTls::Off => Value::from(false),
+            ListenerTls::Required => Value::from(true),
+            ListenerTls::Recognised => Value::Null,
+        };
+        json!({ "address": listener.address.to_string(), "tls": tls })
+    });
+    let tls = config.tls.as_ref();
+    vec![
+        ("", "listen", listen.into()),
+        ("", "database", config.database.to_string().into()),
+        ("", "allow_egress", egress.into()),
+        ("", "accounting_interval", time(config.accounting_interval)),
+        ("", "listener", listeners.collect::<Vec<_>>().into()),
+        ("timeouts", "handshake", time(timeouts.handshake)),
+        ("timeouts", "connect", time(timeouts.connect)),
+        ("timeouts", "idle", time(timeouts.idle)),
+        ("timeouts", "half_closed", time(timeouts.half_closed)),
+        ("timeouts", "keep_alive", time(timeouts.keep_alive)),
+        ("timeouts", "drain", time(timeouts.drain)),
+        ("caps", "connections", caps.connections.into()),
+        ("caps", "handshakes", caps.handshakes.into()),
+        (
+            "caps",
+            "connections_per_user",
+            caps.connections_per_user.into(),
+        ),
+        (
+            "caps",
+            "connections_per_address",
+            caps.connections_per_address.into(),
+        ),
+        (
+            "registration",
+            "limit",
+            config.registration.map(|it| it.limits.to_string()).into(),
+        ),
+        (
+            "registration",
+            "most_users",
+            config.registration.map(|it| it.most_users).into(),
+        ),
+        (
+            "tls",
+            "certificate",
+            tls.map(|tls| tls.certificate.display().to_string()).into(),
+        ),
+        (
+            "tls",
+            "key",
+            tls.map(|tls| tls.key.display().to_string()).into(),
+        ),
+    ]
+}
+
+fn nested(settings: &[Setting], of: impl Fn(&Setting) -> Value) -> Value {
+    let mut root = Map::new();
+    for setting in settings {
+        if setting.table.is_empty() {
+            root.insert(setting.key.to_owned(), of(setting));
+            continue;
+        }
+        let table = root
+            .entry(setting.table)
+            .or_insert_with(|| Value::Object(Map::new()));
+        table[setting.key] = of(setting);
+    }
+    Value::Object(root)
+}
+
+fn say(line: &str) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}").map_err(Failure::environment)
+}

@@ -1,0 +1,174 @@
+//! `weirgate-proxy run`: serve until a signal says stop.
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+
+use clap::Args;
+use proxy::users::{NewUser, Rules, random_password};
+use proxy::{Handle, Server};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Failure;
+use super::logging::{Log, LogArgs};
+use super::settings::{ConfigArgs, Settings};
+use super::systemd;
+
+/// The user of a server that nobody has told anything.
+const FIRST_USER: &str = "weirgate";
+
+#[derive(Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Run {
+    /// Serves, on `inherited` sockets too.
+    pub(super) async fn run(
+        self,
+        log: LogArgs,
+        inherited: Vec<TcpListener>,
+    ) -> Result<(), Failure> {
+        let Settings {
+            mut config,
+            log: log_table,
+            is_bare,
+            listens,
+            ..
+        } = self.config.resolve()?;
+        let log = log.start(log_table);
+        if !inherited.is_empty() && !listens {
+            config.listen.clear();
+        }
+        let server = Server::bind_with(config, inherited)
+            .await
+            .map_err(Failure::environment)?;
+        let signals = Signals::new().map_err(Failure::environment)?;
+        let login = if is_bare {
+            first_login(&server).await?
+        } else {
+            None
+        };
+        let mut out = io::stdout();
+        for address in server.addrs() {
+            writeln!(out, "listening {address}").map_err(Failure::environment)?;
+        }
+        if let Some(password) = login {
+            writeln!(out, "login {FIRST_USER} {password}").map_err(Failure::environment)?;
+        }
+        out.flush().map_err(Failure::environment)?;
+        let handle = server.handle();
+        let (stop, reloads) = signals.split();
+        tokio::spawn(follow(reloads, self.config, handle, log));
+        systemd::ready();
+        let done = server.run(stop.asked()).await;
+        done.map_err(Failure::environment)
+    }
+}
+
+/// The first user of a database that has none, and their password.
+async fn first_login(server: &Server) -> Result<Option<String>, Failure> {
+    let users = server.users();
+    if !users.list().is_empty() {
+        return Ok(None);
+    }
+    let password = random_password().map_err(Failure::environment)?;
+    let user = NewUser {
+        name: FIRST_USER.to_owned(),
+        password: password.clone().into_bytes(),
+        rules: Rules::default(),
+    };
+    users.add(user).await.map_err(Failure::environment)?;
+    Ok(Some(password))
+}
+
+/// Reads the config again whenever a signal says so: the new one is taken
+/// whole, or the old one stays.
+async fn follow(mut reloads: Reloads, config: ConfigArgs, handle: Handle, log: Log) {
+    while reloads.asked().await {
+        systemd::reloading();
+        let taken = config
+            .resolve()
+            .map_err(|failure| failure.to_string())
+            .and_then(|settings| {
+                let done = handle.reload(settings.config);
+                let done = done.map_err(|error| error.to_string())?;
+                log.reload(settings.log);
+                Ok(done)
+            });
+        match taken {
+            Ok(done) => {
+                tracing::info!(changed = ?done.changed, needs_restart = ?done.needs_restart, "config reloaded");
+            }
+            Err(error) => {
+                tracing::error!(error, "the new config is refused, the old one stays");
+            }
+        }
+        systemd::ready();
+    }
+}
+
+/// Signals, caught from the moment this exists.
+struct Signals {
+    stop: Stop,
+    reloads: Reloads,
+}
+
+/// SIGINT and SIGTERM.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// SIGHUP and SIGUSR1.
+struct Reloads {
+    hang_up: Signal,
+    user: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            stop: Stop {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            },
+            reloads: Reloads {
+                hang_up: signal(SignalKind::hangup())?,
+                user: signal(SignalKind::user_defined1())?,
+            },
+        })
+    }
+
+    fn split(self) -> (Stop, Reloads) {
+        (self.stop, self.reloads)
+    }
+}
+
+impl Reloads {
+    async fn asked(&mut self) -> bool {
+        tokio::select! {
+            caught = self.hang_up.recv() => caught.is_some(),
+            caught = self.user.recv() => caught.is_some(),
+        }
+    }
+}
+
+impl Stop {
+    async fn asked(mut self) {
+        self.one().await;
+        systemd::stopping();
+        // A second signal does not wait for open connections.
+        tokio::spawn(async move {
+            self.one().await;
+            std::process::exit(1);
+        });
+    }
+
+    async fn one(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Another config for a server that runs: what can change at once does, the
+//! rest is named.
+//!
+//! Each connection keeps the settings that it began with; those that come
+//! later get the new ones. So nothing has to be locked while bytes move.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+
+use super::Shared;
+use crate::config::Config;
+use crate::egress::Egress;
+use crate::tls::{Certificates, TlsError};
+
+/// A running server, as far as it can be told anything: cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) current: watch::Sender<Arc<Shared>>,
+    pub(super) config: Arc<Mutex<Config>>,
+    pub(super) addrs: Arc<[SocketAddr]>,
+    pub(super) certificates: Certificates,
+}
+
+/// What came of another config: keys by their names in a config file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// These have changed and hold for connections from now on.
+    pub changed: Vec<&'static str>,
+    /// These differ and stay as they were until the server is started anew.
+    pub needs_restart: Vec<&'static str>,
+}
+
+impl Handle {
+    /// Takes over what of `config` can change while the server runs, and reads
+    /// the certificates again.
+    ///
+    /// Changes at once: `allow_egress`, `egress`, `accounting_interval`, `timeouts`,
+    /// `caps`, `registration`. Needs a restart: `listen`, `listener`,
+    /// `database`, the paths in `tls`.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the certificates cannot be used: then nothing has changed.
+    pub fn reload(&self, config: Config) -> Result<Reloaded, TlsError> {
+        let mut running = self.config.lock();
+        self.certificates.reload()?;
+        let mut done = Reloaded::default();
+        let mut stays = |key, differs: bool| {
+            if differs {
+                done.needs_restart.push(key);
+            }
+        };
+        stays("listen", running.listen != config.listen);
+        stays("listener", running.listeners != config.listeners);
+        stays("database", running.database != config.database);
+        stays("tls", running.tls != config.tls);
+        let mut live = |key, differs: bool| {
+            if differs {
+                done.changed.push(key);
+            }
+        };
+        live("allow_egress", running.allow_egress != config.allow_egress);
+        live("egress", running.egress != config.egress);
+        live(
+            "accounting_interval",
+            running.accounting_interval != config.accounting_interval,
+        );
+        live("timeouts", running.timeouts != config.timeouts);
+        live("caps", running.caps != config.caps);
+        live("registration", running.registration != config.registration);
+        let before = running.caps.connections;
+        *running = Config {
+            listen: running.listen.clone(),
+            listeners: running.listeners.clone(),
+            database: running.database.clone(),
+            tls: running.tls.clone(),
+            ..config
+        };
+        let shared = self.current.borrow().with(&running, &self.addrs);
+        resize(&shared.places, before, running.caps.connections);
+        self.current.send_replace(Arc::new(shared));
+        Ok(done)
+    }
+}
+
+impl Shared {
+    /// The same server with the settings of `config`.
+    fn with(&self, config: &Config, addrs: &[SocketAddr]) -> Self {
+        let (allowed, after) = (config.allow_egress.clone(), config.timeouts.connect);
+        self.handshakes.set_most(config.caps.handshakes);
+        Self {
+            users: self.users.clone(),
+            egress: Egress::new(allowed, addrs.to_vec(), after).with_rules(config.egress.clone()),
+            addresses: self
+                .addresses
+                .with_most(config.caps.connections_per_address),
+            timeouts: config.timeouts,
+            caps: config.caps,
+            accounting_interval: config.accounting_interval,
+            registration: config.registration,
+            handshakes: self.handshakes.clone(),
+            places: Arc::clone(&self.places),
+            stopping: self.stopping.clone(),
+            cut: self.cut.clone(),
+            ids: Arc::clone(&self.ids),
+        }
+    }
+}
+
+/// More places at once; fewer as soon as that many are free. Meanwhile, nobody
+/// gets one.
+fn resize(places: &Arc<Semaphore>, before: usize, after: usize) {
+    let (before, after) = (bounded(before), bounded(after));
+    if after >= before {
+        places.add_permits(after - before);
+        return;
+    }
+    let places = Arc::clone(places);
+    let fewer = u32::try_from(before - after).unwrap_or(u32::MAX);
+    tokio::spawn(async move {
+        // The semaphore is never closed.
+        if let Ok(permits) = places.acquire_many(fewer).await {
+            permits.forget();
+        }
+    });
+}
+
+/// As many as there can be.
+pub(super) fn bounded(connections: usize) -> usize {
+    connections.min(Semaphore::MAX_PERMITS)
+}
+
+/// Waits for other settings, and says how often usage is to be written then.
+pub(super) async fn interval(current: &mut watch::Receiver<Arc<Shared>>) -> Duration {
+    if current.changed().await.is_err() {
+        // Nobody is left who could change anything.
+        std::future::pending::<()>().await;
+    }
+    current.borrow_and_update().accounting_interval
+}
