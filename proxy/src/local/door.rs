@@ -1,0 +1,192 @@
+//! The applications' side: SOCKS5 without a password and HTTP CONNECT, told
+//! apart by their first byte.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxy::protocol::http::{self, Kind, Status, answer};
+use proxy::protocol::opening::{self, Opening, Openings};
+use proxy::protocol::socks5::{self, Code};
+use proxy::protocol::{Target, WireError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::remote::{Remote, RemoteError};
+
+/// From the first byte of an application to its request.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Applications at once; those beyond wait.
+const MOST: usize = 4_096;
+/// After accepting has failed, as for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
+/// After a refusal: how long an application may take to read it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves applications for ever.
+pub(crate) async fn serve(listener: TcpListener, remote: Remote) {
+    let (remote, places) = (Arc::new(remote), Arc::new(Semaphore::new(MOST)));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((application, _)) => {
+                let remote = Arc::clone(&remote);
+                tokio::spawn(async move {
+                    let _place = place;
+                    if let Err(error) = Door::new(application).serve(&remote).await {
+                        tracing::debug!(%error, "an application went away");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an application");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One application.
+struct Door {
+    application: TcpStream,
+    heard: Vec<u8>,
+}
+
+/// What it speaks.
+#[derive(Clone, Copy)]
+enum Speech {
+    Socks5,
+    Http,
+}
+
+impl Door {
+    const fn new(application: TcpStream) -> Self {
+        let heard = Vec::new();
+        Self { application, heard }
+    }
+
+    async fn serve(mut self, remote: &Remote) -> io::Result<()> {
+        self.application.set_nodelay(true)?;
+        let asked = tokio::time::timeout(DEADLINE, self.request()).await;
+        let Some((speech, target)) = asked?? else {
+            return self.linger().await;
+        };
+        match remote.open(&target).await {
+            Ok(mut tunnel) => {
+                let mut words = speech.connected();
+                words.append(&mut tunnel.early);
+                self.application.write_all(&words).await?;
+                tunnel.stream.write_all(&self.heard).await?;
+                tunnel.stream.flush().await?;
+                copy_bidirectional(&mut self.application, &mut tunnel.stream).await?;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(target = %target.to_string().escape_debug(), %error, "not connected");
+                self.application.write_all(&speech.refused(&error)).await?;
+                self.linger().await
+            }
+        }
+    }
+
+    /// What the application wants; `None` if it has been told that it cannot have it.
+    async fn request(&mut self) -> io::Result<Option<(Speech, Target)>> {
+        let accepted = Openings::NONE.with(Opening::Socks5).with(Opening::Http);
+        let recognise =
+            |bytes: &[u8]| Ok(opening::recognise(bytes, accepted)?.map(|opening| (opening, 0)));
+        match self.hear(recognise).await? {
+            Ok(Opening::Socks5) => self.socks5().await,
+            Ok(_) => self.http().await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn socks5(&mut self) -> io::Result<Option<(Speech, Target)>> {
+        let greeting = self.hear(socks5::greeting).await?;
+        if !greeting.is_ok_and(|greeting| greeting.offers_free) {
+            self.application.write_all(&socks5::METHOD_NONE).await?;
+            return Ok(None);
+        }
+        self.application.write_all(&socks5::METHOD_FREE).await?;
+        match self.hear(socks5::request).await? {
+            Ok(target) => Ok(Some((Speech::Socks5, target))),
+            Err(error) => {
+                let reply = socks5::reply(Code::of(error), socks5::UNBOUND);
+                self.application.write_all(&reply).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn http(&mut self) -> io::Result<Option<(Speech, Target)>> {
+        let status = match self.hear(http::request).await? {
+            Ok(request) if request.kind == Kind::Connect => {
+                return Ok(Some((Speech::Http, request.target)));
+            }
+            Ok(_) => Status::NotImplemented,
+            Err(error) => Status::of(error),
+        };
+        self.application.write_all(&status.answer(false)).await?;
+        Ok(None)
+    }
+
+    /// The next message; the inner error is the application's own.
+    async fn hear<T>(
+        &mut self,
+        parser: impl Fn(&[u8]) -> Result<Option<(T, usize)>, WireError>,
+    ) -> io::Result<Result<T, WireError>> {
+        loop {
+            match parser(&self.heard) {
+                Err(error) => return Ok(Err(error)),
+                Ok(Some((message, used))) => {
+                    self.heard.drain(..used.min(self.heard.len()));
+                    return Ok(Ok(message));
+                }
+                Ok(None) => {}
+            }
+            if self.application.read_buf(&mut self.heard).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Lets the application read what it was told.
+    async fn linger(mut self) -> io::Result<()> {
+        self.application.shutdown().await?;
+        let mut ignored = [0; 1024];
+        let read = async { while let Ok(1..) = self.application.read(&mut ignored).await {} };
+        // Whoever goes on talking is cut off.
+        let _ = tokio::time::timeout(LINGER, read).await;
+        Ok(())
+    }
+}
+
+impl Speech {
+    fn connected(self) -> Vec<u8> {
+        match self {
+            // Our own address towards the target is the remote's business.
+            Self::Socks5 => socks5::reply(Code::Succeeded, socks5::UNBOUND),
+            Self::Http => answer::ESTABLISHED.to_vec(),
+        }
+    }
+
+    fn refused(self, error: &RemoteError) -> Vec<u8> {
+        let code = match error {
+            RemoteError::Target(code) => *code,
+            RemoteError::Timeout => Code::HostUnreachable,
+            _ => Code::GeneralFailure,
+        };
+        match self {
+            Self::Socks5 => socks5::reply(code, socks5::UNBOUND),
+            Self::Http => match error {
+                RemoteError::Timeout => Status::GatewayTimeout,
+                RemoteError::Target(Code::NotAllowed) => Status::Forbidden,
+                _ => Status::BadGateway,
+            }
+            .answer(false),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The local side: one port for applications, one login to a remote proxy.
+//!
+//! ```text
+//! application -- SOCKS5 or CONNECT, no password --> weirgate-local -- a dialect, under TLS --> weirgate-proxy
+//! ```
+//!
+//! An application hears "connected" when the remote has said so, and why not
+//! when it has not. Names go to the remote as they are: nothing is resolved here.
+#![forbid(unsafe_code)]
+
+mod account;
+mod cli;
+mod door;
+mod remote;
+mod secret;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,264 @@
+//! The remote proxy: reaching it, logging in, asking for targets.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxy::protocol::auth_target::{Operation, Reply};
+use proxy::protocol::client::{Unsendable, auth_target, http, line, socks5};
+use proxy::protocol::socks5::{Code, Command};
+use proxy::protocol::{Credentials, Dialect, Target, WireError};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::account::{Account, Server};
+
+/// From the first packet to the remote's verdict about a target.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A connection, under TLS or not.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// One account at one server.
+pub(crate) struct Remote {
+    server: Server,
+    dialect: Dialect,
+    credentials: Credentials,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// Why the remote does not serve.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemoteError {
+    #[error("cannot reach {server}: {source}")]
+    Unreachable { server: String, source: io::Error },
+    #[error("no answer in time")]
+    Timeout,
+    #[error("the connection broke: {0}")]
+    Broken(#[from] io::Error),
+    #[error("the server says what it should not: {0}")]
+    Wire(#[from] WireError),
+    #[error("name or password is wrong")]
+    Login,
+    #[error("{0}")]
+    Refused(&'static str),
+    #[error("the server does not connect to the target: {0:?}")]
+    Target(Code),
+    #[error(transparent)]
+    Unsendable(#[from] Unsendable),
+    #[error("cannot trust anybody: {0}")]
+    Roots(String),
+}
+
+/// What was opened, and what its other end has sent already.
+pub(crate) struct Tunnel {
+    pub(crate) stream: Box<dyn Duplex>,
+    pub(crate) early: Vec<u8>,
+}
+
+impl Remote {
+    pub(crate) fn new(account: &Account, password: Vec<u8>) -> Result<Self, RemoteError> {
+        let tls = account
+            .tls
+            .then(|| connector(&account.server, account.roots.as_deref()));
+        Ok(Self {
+            server: account.server.clone(),
+            dialect: account.dialect,
+            credentials: Credentials {
+                name: account.name.clone().into_bytes(),
+                password,
+            },
+            tls: tls.transpose()?,
+        })
+    }
+
+    /// Makes the account.
+    pub(crate) async fn register(&self) -> Result<(), RemoteError> {
+        let words = auth_target::auth(Operation::Register, &self.credentials)?;
+        let registered = async {
+            let mut talk = self.connect().await?;
+            talk.say(&words).await?;
+            match talk.hear(auth_target::reply).await {
+                Ok(Reply::Registered) => Ok(()),
+                // The dialect has no word for "no".
+                Ok(_) | Err(RemoteError::Broken(_)) => Err(RemoteError::Refused(
+                    "no: the name is taken, or nobody registers there",
+                )),
+                Err(error) => Err(error),
+            }
+        };
+        in_time(registered).await
+    }
+
+    /// Whether name and password are right; `false` if the dialect does not
+    /// tell without a target.
+    pub(crate) async fn check(&self) -> Result<bool, RemoteError> {
+        let checked = async {
+            let mut talk = self.connect().await?;
+            match self.dialect {
+                Dialect::Socks5 => self.socks5_login(&mut talk).await?,
+                Dialect::AuthTarget => self.auth(&mut talk).await?,
+                Dialect::Http | Dialect::Line => return Ok(false),
+            }
+            Ok(true)
+        };
+        in_time(checked).await
+    }
+
+    /// A stream to `target`.
+    pub(crate) async fn open(&self, target: &Target) -> Result<Tunnel, RemoteError> {
+        let opened = async {
+            let mut talk = self.connect().await?;
+            match self.dialect {
+                Dialect::Socks5 => self.socks5(&mut talk, target).await?,
+                Dialect::Http => self.http(&mut talk, target).await?,
+                Dialect::Line => {
+                    talk.say(&line::request(target, &self.credentials)?).await?;
+                    talk.hear(line::reply).await?;
+                }
+                Dialect::AuthTarget => {
+                    self.auth(&mut talk).await?;
+                    let words = auth_target::target(target, &self.credentials.name)?;
+                    talk.say(&words).await?;
+                }
+            }
+            Ok(Tunnel {
+                stream: talk.stream,
+                early: talk.heard,
+            })
+        };
+        in_time(opened).await
+    }
+
+    async fn socks5_login(&self, talk: &mut Talk) -> Result<(), RemoteError> {
+        let words = [&socks5::GREETING[..], &socks5::password(&self.credentials)?].concat();
+        talk.say(&words).await?;
+        if talk.hear(socks5::method).await? && talk.hear(socks5::status).await? {
+            Ok(())
+        } else {
+            Err(RemoteError::Login)
+        }
+    }
+
+    async fn socks5(&self, talk: &mut Talk, target: &Target) -> Result<(), RemoteError> {
+        let request = socks5::request(Command::Connect, target)?;
+        self.socks5_login(talk).await?;
+        talk.say(&request).await?;
+        match talk.hear(socks5::reply).await?.code {
+            Code::Succeeded => Ok(()),
+            code => Err(RemoteError::Target(code)),
+        }
+    }
+
+    async fn http(&self, talk: &mut Talk, target: &Target) -> Result<(), RemoteError> {
+        talk.say(&http::connect(target, &self.credentials)?).await?;
+        match talk.hear(http::reply).await? {
+            200..300 => Ok(()),
+            407 => Err(RemoteError::Login),
+            403 => Err(RemoteError::Target(Code::NotAllowed)),
+            502 | 504 => Err(RemoteError::Target(Code::HostUnreachable)),
+            _ => Err(RemoteError::Target(Code::GeneralFailure)),
+        }
+    }
+
+    async fn auth(&self, talk: &mut Talk) -> Result<(), RemoteError> {
+        let words = auth_target::auth(Operation::Login, &self.credentials)?;
+        talk.say(&words).await?;
+        match talk.hear(auth_target::reply).await? {
+            Reply::LoggedIn => Ok(()),
+            _ => Err(RemoteError::Login),
+        }
+    }
+
+    async fn connect(&self) -> Result<Talk, RemoteError> {
+        let Server { host, port } = &self.server;
+        let unreachable = |source| RemoteError::Unreachable {
+            server: self.server.to_string(),
+            source,
+        };
+        let socket = TcpStream::connect((host.as_str(), *port))
+            .await
+            .map_err(unreachable)?;
+        socket.set_nodelay(true)?;
+        let stream: Box<dyn Duplex> = match &self.tls {
+            None => Box::new(socket),
+            Some((connector, name)) => {
+                let secured = connector.connect(name.clone(), socket).await;
+                Box::new(secured.map_err(unreachable)?)
+            }
+        };
+        let heard = Vec::new();
+        Ok(Talk { stream, heard })
+    }
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, RemoteError>>) -> Result<T, RemoteError> {
+    let done = tokio::time::timeout(DEADLINE, work).await;
+    done.unwrap_or(Err(RemoteError::Timeout))
+}
+
+/// A connection in its handshake.
+struct Talk {
+    stream: Box<dyn Duplex>,
+    heard: Vec<u8>,
+}
+
+impl Talk {
+    async fn say(&mut self, words: &[u8]) -> io::Result<()> {
+        self.stream.write_all(words).await?;
+        self.stream.flush().await
+    }
+
+    async fn hear<T>(
+        &mut self,
+        parser: impl Fn(&[u8]) -> Result<Option<(T, usize)>, WireError>,
+    ) -> Result<T, RemoteError> {
+        loop {
+            if let Some((message, used)) = parser(&self.heard)? {
+                self.heard.drain(..used.min(self.heard.len()));
+                return Ok(message);
+            }
+            if self.stream.read_buf(&mut self.heard).await? == 0 {
+                return Err(RemoteError::Broken(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+}
+
+/// TLS that trusts the certificates in `roots`, or those of the system.
+fn connector(
+    server: &Server,
+    roots: Option<&Path>,
+) -> Result<(TlsConnector, ServerName<'static>), RemoteError> {
+    let fault = |why: String| RemoteError::Roots(why);
+    let name =
+        ServerName::try_from(server.host.clone()).map_err(|error| fault(error.to_string()))?;
+    let mut store = RootCertStore::empty();
+    match roots {
+        Some(path) => {
+            let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
+            let found = read().map_err(|error| fault(format!("{}: {error}", path.display())))?;
+            store.add_parsable_certificates(found);
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            store.add_parsable_certificates(found.certs);
+        }
+    }
+    if store.is_empty() {
+        return Err(fault("there is no root certificate".to_owned()));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fault(error.to_string()))?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    Ok((TlsConnector::from(Arc::new(config)), name))
+}

@@ -1,0 +1,285 @@
+//! `weirgate-local` between curl and a proxy, in every dialect.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use proxy::tls::{ClientCertificate, TlsFiles};
+use proxy::{Limits, Listener, ListenerTls, Registration};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+
+use support::*;
+
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "proxy/support.rs"]
+mod support;
+
+/// A folder with certificates, and the account that a test makes in it.
+struct Home {
+    folder: tempfile::TempDir,
+    files: TlsFiles,
+}
+
+impl Home {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let authority = KeyPair::generate().unwrap();
+        let mut root = CertificateParams::new(Vec::new()).unwrap();
+        let name = DnType::CommonName;
+        root.distinguished_name.push(name, "an authority");
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = root.self_signed(&authority).unwrap().pem();
+        std::fs::write(path("roots.pem"), pem).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let issuer = Issuer::new(root, authority);
+        let certificate = server.signed_by(&key, &issuer).unwrap();
+        let files = TlsFiles {
+            certificate: path("server.pem"),
+            key: path("server.key"),
+            client_roots: None,
+            client_certificate: ClientCertificate::Required,
+        };
+        std::fs::write(&files.certificate, certificate.pem()).unwrap();
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        Self { folder, files }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A proxy where TLS is required and anybody registers.
+    async fn proxy(&self) -> Proxy {
+        Proxy::start_with(Limits::Unlimited, |config| {
+            config.listen.clear();
+            for tls in [ListenerTls::Required, ListenerTls::Off] {
+                let mut listener = Listener::new("127.0.0.1:0".parse().unwrap());
+                listener.tls = tls;
+                config.listeners.push(listener);
+            }
+            config.tls = Some(self.files.clone());
+            config.registration = Some(Registration {
+                limits: Limits::Unlimited,
+                most_users: 10,
+            });
+        })
+        .await
+    }
+
+    fn local(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weirgate-local"));
+        command.arg("--account").arg(self.path("account.toml"));
+        command.args(arguments).env_remove("WEIRGATE_PASSWORD");
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    async fn identity(&self, what: &str, name: &str, port: u16, more: &[&str]) -> Output {
+        let server = format!("localhost:{port}");
+        let mut command = self.local(&[what, name, "--server", &server]);
+        command.args(more);
+        in_time(command.output()).await.unwrap()
+    }
+
+    /// A local proxy that runs, and where.
+    async fn run(&self) -> (Child, String) {
+        let mut command = self.local(&["run", "--listen", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = in_time(lines.next_line()).await.unwrap().unwrap();
+        let address = line.strip_prefix("listening ").unwrap().to_owned();
+        (child, address)
+    }
+}
+
+async fn curl(through: &str, url: &str) -> Output {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--max-time", "50"]);
+    command.args(["--proxytunnel", "--proxy", through, url]);
+    command
+        .output()
+        .await
+        .expect("curl is installed: .ci/run sees to that")
+}
+
+/// A web server that sends back the body it got, 300 kB at most.
+async fn web() -> u16 {
+    let address = target(|mut client| async move {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n")
+            && client.read_buf(&mut request).await.unwrap_or(0) > 0
+        {}
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\nConnection: close\r\n\r\n";
+        let _ = client
+            .write_all(&[&head[..], &[b'p'; 300_000]].concat())
+            .await;
+    })
+    .await;
+    address.port()
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn register_log_in_and_get_pages_in_every_dialect() {
+    let home = Home::new();
+    let proxy = home.proxy().await;
+    let (secure, plain) = (proxy.addresses[0].port(), proxy.addresses[1].port());
+    let (password, roots) = (home.path("password"), home.path("roots.pem"));
+    std::fs::write(&password, "a pässword with spaces\r\n").unwrap();
+    let (password, roots) = (password.to_str().unwrap(), roots.to_str().unwrap());
+    let trusting = ["--password-file", password, "--roots", roots];
+    let made = home.identity("register", "new", secure, &trusting).await;
+    assert!(made.status.success(), "{made:?}");
+    assert!(proxy.users.get("new").is_some());
+    let again = home.identity("register", "new", secure, &trusting).await;
+    assert_eq!(again.status.code(), Some(2), "{again:?}");
+    let page = web().await;
+    for (dialect, how, port) in [
+        ("socks5", &trusting[..], secure),
+        ("http", &trusting, secure),
+        ("line", &trusting, secure),
+        ("auth-target", &trusting, secure),
+        (
+            "socks5",
+            &["--password-file", password, "--insecure-plain"],
+            plain,
+        ),
+    ] {
+        let how = [how, &["--dialect", dialect, "--save-password"]].concat();
+        let login = home.identity("login", "new", port, &how).await;
+        assert!(login.status.success(), "{dialect}: {login:?}");
+        for file in ["account.toml", "account.password"] {
+            assert_eq!(mode(&home.path(file)), 0o600, "{file}");
+        }
+        let account = std::fs::read_to_string(home.path("account.toml")).unwrap();
+        assert!(!account.contains("pässword"));
+        let (_running, address) = home.run().await;
+        for scheme in ["socks5h", "http"] {
+            let through = format!("{scheme}://{address}");
+            let got = curl(&through, &format!("http://127.0.0.1:{page}/")).await;
+            assert_eq!(
+                got.stdout, [b'p'; 300_000],
+                "{dialect} {scheme}: {}",
+                got.status
+            );
+        }
+        // What the remote says no to, the application hears; the dialects of the
+        // seeds have no word for it before (line) or at all (auth-target).
+        let closed = format!("http://127.0.0.1:{}/", closed_port().await);
+        let got = curl(&format!("http://{address}"), &closed).await;
+        let codes: &[i32] = if dialect == "auth-target" {
+            &[52, 56]
+        } else {
+            &[56]
+        };
+        assert!(
+            codes.contains(&got.status.code().unwrap()),
+            "{dialect}: {got:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_and_nothing_is_kept() {
+    let home = Home::new();
+    let proxy = home.proxy().await;
+    let port = proxy.addresses[0].port();
+    let (password, wrong) = (home.path("right"), home.path("wrong"));
+    std::fs::write(&password, PASSWORD).unwrap();
+    std::fs::write(&wrong, "wrong").unwrap();
+    let (password, wrong) = (password.to_str().unwrap(), wrong.to_str().unwrap());
+    let roots = home.path("roots.pem");
+    let roots = roots.to_str().unwrap();
+    for (more, code) in [
+        // A password that is wrong, a server that nobody vouches for, one that wants TLS.
+        (&["--roots", roots, "--password-file", wrong][..], 2),
+        (&["--password-file", password], 1),
+        (&["--password-file", password, "--insecure-plain"], 1),
+    ] {
+        let login = home.identity("login", NAME, port, more).await;
+        assert_eq!(login.status.code(), Some(code), "{more:?}: {login:?}");
+        assert!(!home.path("account.toml").exists());
+    }
+    let run = in_time(home.local(&["run"]).output()).await.unwrap();
+    assert_eq!(run.status.code(), Some(2), "nobody has logged in: {run:?}");
+    // From the environment, and not kept.
+    let server = format!("localhost:{port}");
+    let mut login = home.local(&["login", NAME, "--server", &server, "--roots", roots]);
+    login.env("WEIRGATE_PASSWORD", PASSWORD);
+    let login = in_time(login.output()).await.unwrap();
+    assert!(login.status.success(), "{login:?}");
+    assert!(!home.path("account.password").exists());
+    // Others could read it.
+    let kept = home.path("account.password");
+    std::fs::write(&kept, PASSWORD).unwrap();
+    std::fs::set_permissions(&kept, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let run = in_time(home.local(&["run"]).output()).await.unwrap();
+    assert_eq!(run.status.code(), Some(2), "{run:?}");
+}
+
+/// What applications may say, byte by byte.
+#[tokio::test]
+async fn applications_hear_what_their_protocol_says() {
+    let home = Home::new();
+    let proxy = home.proxy().await;
+    let server = format!("localhost:{}", proxy.addresses[1].port());
+    let plain = ["login", NAME, "--server", &server, "--insecure-plain"];
+    let mut login = home.local(&plain);
+    login
+        .arg("--save-password")
+        .env("WEIRGATE_PASSWORD", PASSWORD);
+    assert!(in_time(login.output()).await.unwrap().status.success());
+    let (_running, address) = home.run().await;
+    let target = echo().await;
+    let private: std::net::SocketAddr = "10.255.255.1:80".parse().unwrap();
+    let refused = |code: u8| vec![5, 0, 5, code, 0, 1, 0, 0, 0, 0, 0, 0];
+    let socks5 = |target| [vec![5, 1, 0], socks5_connect(target)].concat();
+    let mut early = socks5(target);
+    early.extend(b"early");
+    for (bytes, answer) in [
+        (early, [refused(0), b"early".to_vec()].concat()),
+        (socks5(private), refused(2)),
+        (
+            socks5(([127, 0, 0, 1], closed_port().await).into()),
+            refused(5),
+        ),
+        (vec![5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0], refused(7)),
+        (vec![5, 1, 2], vec![5, 0xff]),
+        (vec![4, 1, 0, 80], vec![]),
+    ] {
+        for step in [1, bytes.len()] {
+            let mut client = tokio::net::TcpStream::connect(&address).await.unwrap();
+            client.set_nodelay(true).unwrap();
+            for piece in bytes.chunks(step) {
+                client.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            client.shutdown().await.unwrap();
+            assert_eq!(read_to_end(&mut client).await, answer, "{bytes:?}");
+        }
+    }
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        ("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "501"),
+        ("CONNECT 10.255.255.1:80 HTTP/1.1\r\nHost: a\r\n\r\n", "403"),
+    ] {
+        let mut client = tokio::net::TcpStream::connect(&address).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        let answer = String::from_utf8(read_to_end(&mut client).await).unwrap();
+        let start = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&start), "{request}: {answer}");
+    }
+}
