@@ -49,6 +49,9 @@ use store::{Change, Store, UserRow};
 /// The longest name: what a SOCKS5 client can send (RFC 1929).
 pub const MAX_NAME_LEN: usize = 255;
 
+/// Users that are looked at in one go, before others have their turn.
+const BREATH: usize = 32;
+
 /// Everybody who may use the proxy: a handle, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Users(Arc<Inner>);
@@ -419,6 +422,9 @@ impl Users {
             let known = before.remove(&row.name);
             if let Some(account) = self.updated(known, row) {
                 after.insert(account.name().to_owned(), account);
+            }
+            if after.len().is_multiple_of(BREATH) {
+                tokio::task::yield_now().await;
             }
         }
         *self.0.accounts.write() = after;

@@ -53,6 +53,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a process that wrote usage is remembered.
 const WRITERS_KEPT: i64 = 7 * 86_400;
 
+/// Users that are read in one go: ten thousand at once would keep the
+/// connections of this thread waiting.
+const PAGE: i64 = 128;
+
 /// Rows in one statement: one of these numbers, so that there are few
 /// different statements to prepare.
 const BATCHES: [usize; 4] = [256, 32, 4, 1];
@@ -318,14 +322,30 @@ impl Store {
         let mut transaction = self.pool.begin_with(begin).await?;
         let revision = revision(&mut transaction).await?;
         let rules = everybodys_rules(&mut transaction).await?;
-        let rows = sqlx::query(select_users!())
-            .fetch_all(&mut *transaction)
-            .await?;
+        let mut users: Vec<UserRow> = Vec::new();
+        loop {
+            let after = users.last().map_or(i64::MIN, |user| user.id);
+            let query = sqlx::query(concat!(
+                select_users!(),
+                " WHERE id > $1 ORDER BY id LIMIT $2"
+            ));
+            let rows = query
+                .bind(after)
+                .bind(PAGE)
+                .fetch_all(&mut *transaction)
+                .await?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in &rows {
+                users.push(user(row)?);
+            }
+        }
         transaction.commit().await?;
         Ok(Snapshot {
             revision,
             rules,
-            users: rows.iter().map(user).collect::<Result<_, _>>()?,
+            users,
         })
     }
 
