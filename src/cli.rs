@@ -12,7 +12,8 @@ use crate::scenario::{DriverKind, Overrides, limits};
 /// Results go to standard output, progress and warnings to standard error.
 ///
 /// Exit codes: 0 done; 1 failure of the program or its environment; 2 bad usage, scenario or
-/// trace; 3 a claim written in the scenario did not hold; 130 interrupted.
+/// trace; 3 a claim written in the scenario did not hold; 5 a run is worse than the one it was
+/// compared with (`compare --fail-on-regression`); 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "weirgate", version, max_term_width = 100)]
 pub struct Cli {
@@ -146,6 +147,9 @@ pub struct CompareArgs {
     /// Folder of the run that is judged
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
+    /// End with exit code 5 if a figure is worse by more than 1 % beyond its error
+    #[arg(long)]
+    pub fail_on_regression: bool,
 }
 
 impl ScenarioArgs {

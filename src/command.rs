@@ -23,6 +23,8 @@ pub enum Outcome {
     Done,
     /// A claim written in a scenario did not hold.
     ClaimBroken,
+    /// A run is worse than the one it was compared with.
+    Regression,
     /// Ctrl-C; what was measured so far has been written.
     Interrupted,
 }
@@ -32,6 +34,7 @@ impl From<Outcome> for ExitCode {
         Self::from(match outcome {
             Outcome::Done => 0,
             Outcome::ClaimBroken => 3,
+            Outcome::Regression => 5,
             Outcome::Interrupted => 130,
         })
     }

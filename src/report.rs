@@ -10,6 +10,7 @@ mod estimate;
 mod figures;
 mod folder;
 mod format;
+mod gate;
 mod host;
 mod html;
 mod json;
@@ -31,6 +32,7 @@ use crate::results::Results;
 use crate::scenario::{LoadError, Overrides, Scenario};
 
 pub use compare::compare;
+pub use gate::{Gate, gate};
 pub use host::{DecisionCost, Host};
 pub use table::Look;
 

@@ -133,6 +133,14 @@ pub struct Row {
     pub cpu_s_per_GB: Option<f64>,
 }
 
+impl Row {
+    /// The figure in `column`; `None` if the driver does not know it, or there is no such figure.
+    #[must_use]
+    pub fn figure(&self, column: &str) -> Option<f64> {
+        serde_json::to_value(self).ok()?.get(column)?.as_f64()
+    }
+}
+
 /// A row of `timeseries.csv`: one bin of one run, over all users.
 #[expect(
     missing_docs,

@@ -1,16 +1,24 @@
 //! The pipeline: a scenario goes through its drivers, their records through the
 //! metrics, and the figures come out in a fixed order, whatever the number of threads.
 
+mod watch;
+
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::driver::model::{self, ModelError};
 use crate::driver::proxy::{self, ProxyError};
 use crate::driver::{Stop, label};
 use crate::metrics::{Collector, RunFigures, RunMetrics, RunSpec};
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::results::Results;
 use crate::scenario::{Algorithm, DriverKind, Scenario};
+use watch::Watch;
 
+/// Repetitions between two looks at how narrow the intervals are; too few for a look
+/// are fewer than RFC 7640 asks for.
+const ROUND: u32 = 10;
 /// Runs of the model that are held before they are merged.
 const BATCH: usize = 64;
 
@@ -45,7 +53,9 @@ pub fn run(scenario: &Scenario, progress: Progress, stop: &Stop) -> Result<Finis
     let mut notes = Vec::new();
     for driver in &scenario.drivers {
         match driver {
-            DriverKind::Model => simulate(scenario, progress, stop, &mut collector)?,
+            DriverKind::Model => {
+                notes.extend(simulate(scenario, progress, stop, &mut collector)?);
+            }
             DriverKind::Proxy => {
                 notes.extend(proxy::left_out(scenario));
                 for figures in proxy::run(scenario, progress, stop)? {
@@ -61,20 +71,54 @@ pub fn run(scenario: &Scenario, progress: Progress, stop: &Stop) -> Result<Finis
     })
 }
 
-/// All runs of the model, on all cores.
+/// All runs of the model, on all cores; what a person should know of how many there were.
 fn simulate(
     scenario: &Scenario,
     progress: Progress,
     stop: &Stop,
     collector: &mut Collector,
-) -> Result<(), RunError> {
-    let repetitions = 0..scenario.repetitions.model;
+) -> Result<Option<String>, RunError> {
+    let most = scenario.repetitions.model;
+    let algorithms = scenario.algorithms.len() as u64;
+    let stage = progress.stage("model", algorithms * u64::from(most));
+    let Some(until) = &scenario.until else {
+        repeat(scenario, 0..most, &stage, stop, |run| collector.add(run))?;
+        stage.end(&format!(
+            "{} runs in virtual time",
+            algorithms * u64::from(most)
+        ));
+        return Ok(None);
+    };
+    let mut watch = Watch::new(until);
+    let mut done = 0;
+    while done < most && !stop.requested() && !watch.is_narrow() {
+        let next = most.min(done + ROUND);
+        repeat(scenario, done..next, &stage, stop, |run| {
+            watch.add(&run.row);
+            collector.add(run);
+        })?;
+        done = next;
+    }
+    stage.end(&format!(
+        "{} runs in virtual time",
+        algorithms * u64::from(done)
+    ));
+    Ok((!stop.requested()).then(|| watch.verdict(done)))
+}
+
+/// The repetitions `numbers` of every algorithm, told to `add` in a fixed order.
+fn repeat(
+    scenario: &Scenario,
+    numbers: Range<u32>,
+    stage: &Stage,
+    stop: &Stop,
+    mut add: impl FnMut(RunFigures),
+) -> Result<(), ModelError> {
     let jobs: Vec<(&Algorithm, u32)> = scenario
         .algorithms
         .iter()
-        .flat_map(|algorithm| repetitions.clone().map(move |number| (algorithm, number)))
+        .flat_map(|algorithm| numbers.clone().map(move |number| (algorithm, number)))
         .collect();
-    let stage = progress.stage("model", jobs.len() as u64);
     for batch in jobs.chunks(BATCH) {
         let runs: Vec<Option<RunFigures>> = batch
             .par_iter()
@@ -84,16 +128,13 @@ fn simulate(
                 Ok(figures)
             })
             .collect::<Result<_, ModelError>>()?;
-        runs.into_iter()
-            .flatten()
-            .for_each(|figures| collector.add(figures));
+        runs.into_iter().flatten().for_each(&mut add);
     }
-    stage.end(&format!("{} runs in virtual time", jobs.len()));
     Ok(())
 }
 
 /// One run of the model; `None` if it was stopped on the way.
-fn simulate_one(
+pub(crate) fn simulate_one(
     scenario: &Scenario,
     algorithm: &Algorithm,
     repetition: u32,

@@ -44,6 +44,8 @@ pub struct Scenario {
     pub reference: Reference,
     /// How often each driver repeats.
     pub repetitions: Repetitions,
+    /// When the model stops repeating before that; `None`: never.
+    pub until: Option<Until>,
     /// Width of a bin of the time series.
     pub bin: Nanos,
     /// Who sends.
@@ -157,6 +159,16 @@ impl Repetitions {
             DriverKind::Proxy => self.proxy,
         }
     }
+}
+
+/// Runs in virtual time are repeated until intervals are narrow enough, at most as
+/// often as [`Repetitions`] says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Until {
+    /// Half the width of every 95 % interval against its mean, in millionths: 1 to 500,000.
+    pub within_ppm: u32,
+    /// Columns of `summary.csv` whose intervals must be so narrow, of every algorithm; at least one.
+    pub of: Vec<String>,
 }
 
 /// One user, with all of its connections.

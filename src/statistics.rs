@@ -7,6 +7,8 @@
 
 mod bootstrap;
 mod compare;
+#[cfg(test)]
+mod coverage;
 
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
@@ -38,7 +40,7 @@ pub struct Summary {
     /// Student's t interval of the mean; `None` for one run.
     pub t: Option<Interval>,
     /// Bias-corrected and accelerated bootstrap interval of the mean (Efron
-    /// 1987), 10,000 resamples of a fixed seed; `None` for less than 30 runs.
+    /// 1987) with the tails of a small sample (Hesterberg 2015), 10,000 resamples of a fixed seed; `None` for less than 30 runs.
     pub bootstrap: Option<Interval>,
 }
 

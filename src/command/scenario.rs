@@ -53,8 +53,8 @@ pub(super) fn run(args: &ScenarioArgs) -> Result<Outcome, Failure> {
     for job in &jobs {
         match one(args, job, &stop)? {
             Outcome::Done => {}
-            Outcome::ClaimBroken => outcome = Outcome::ClaimBroken,
             Outcome::Interrupted => return Ok(Outcome::Interrupted),
+            worse => outcome = worse,
         }
     }
     Ok(outcome)

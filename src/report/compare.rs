@@ -12,7 +12,7 @@ use crate::scenario::{Repetitions, Scenario};
 use crate::statistics::{self, Comparison, NOISE, Verdict, holm};
 
 /// What is compared.
-static METRICS: [Metric; 12] = [
+pub(super) static METRICS: [Metric; 12] = [
     metric::THROUGHPUT,
     metric::UTILISATION,
     metric::OVERSHOOT,
@@ -51,12 +51,16 @@ pub fn compare(base: &Report, other: &Report, look: Look) -> String {
 }
 
 /// One algorithm under one driver in both reports.
-struct Pair<'a> {
-    base: Group<'a>,
-    other: Group<'a>,
+pub(super) struct Pair<'a> {
+    pub(super) base: Group<'a>,
+    pub(super) other: Group<'a>,
 }
 
-fn pairs<'a>(subjects: &'a [Subject; 2], base: &'a Report, other: &'a Report) -> Vec<Pair<'a>> {
+pub(super) fn pairs<'a>(
+    subjects: &'a [Subject; 2],
+    base: &'a Report,
+    other: &'a Report,
+) -> Vec<Pair<'a>> {
     let mut others = groups(&subjects[1], &other.results.summary);
     groups(&subjects[0], &base.results.summary)
         .into_iter()
@@ -179,6 +183,15 @@ fn comparison(metric: &Metric, base: &[&Row], other: &[&Row]) -> Option<(Compari
             false,
         ));
     }
+    of_runs(metric, base, other)
+}
+
+/// The runs of both, paired where all have the same seed and repetition.
+pub(super) fn of_runs(
+    metric: &Metric,
+    base: &[&Row],
+    other: &[&Row],
+) -> Option<(Comparison, bool)> {
     let figure = metric.figure;
     let same = |row: &Row| {
         other
@@ -267,6 +280,7 @@ fn asked(scenario: &Scenario) -> Scenario {
         name: String::new(),
         seed: 0,
         repetitions: once,
+        until: None,
         ..scenario.clone()
     }
 }

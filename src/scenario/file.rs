@@ -7,6 +7,7 @@ pub(super) mod algorithms;
 mod changes;
 mod claims;
 mod spec;
+mod until;
 mod users;
 
 use std::ops::Range;
@@ -20,7 +21,9 @@ use super::check;
 use super::limits;
 use super::problem::{FileProblems, Problem};
 use super::section::{self, Section};
-use super::{Direction, DriverKind, Mode, Reference, Repetitions, Scenario, SenderKind, Traces};
+use super::{
+    Direction, DriverKind, Mode, Reference, Repetitions, Scenario, SenderKind, Traces, Until,
+};
 
 /// What the command line says instead of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,7 +161,8 @@ impl Reader<'_> {
             sender: head.sender,
             direction: head.direction,
             reference: reference?,
-            repetitions: repetitions?,
+            until: repetitions.as_ref().and_then(|(_, until)| until.clone()),
+            repetitions: repetitions?.0,
             bin: head.bin,
             users: users.into_iter().map(Spanned::into_inner).collect(),
             algorithms: algorithms
@@ -325,25 +329,32 @@ impl Reader<'_> {
         reference
     }
 
-    fn repetitions(&mut self, top: &mut Section<'_>) -> Option<Repetitions> {
+    fn repetitions(&mut self, top: &mut Section<'_>) -> Option<(Repetitions, Option<Until>)> {
         let mut written = limits::DEFAULT_REPETITIONS;
+        let mut narrow = None;
         if let Some(entry) = top.get("repetitions") {
             let mut section = Section::of(entry.value, "in `repetitions`", self.problems)?;
+            let until = until::read(&mut section, self.problems);
+            if matches!(until, Some(Some(_))) {
+                written.model = limits::DEFAULT_MOST;
+            }
             let mut count = |key, default| match section.get(key) {
                 Some(entry) => entry.integer(1..=limits::REPETITIONS, self.problems),
                 None => Some(u64::from(default)),
             };
             let (model, proxy) = (count("model", written.model), count("proxy", written.proxy));
             section.finish(self.problems);
+            narrow = until?;
             written = Repetitions {
                 model: u32::try_from(model?).ok()?,
                 proxy: u32::try_from(proxy?).ok()?,
             };
         }
-        Some(match self.overrides.repetitions {
+        let repetitions = match self.overrides.repetitions {
             Some(n) => Repetitions { model: n, proxy: n },
             None => written,
-        })
+        };
+        Some((repetitions, narrow))
     }
 
     fn in_range<T: PartialOrd + Copy + std::fmt::Display>(

@@ -49,6 +49,11 @@ pub(crate) const DEFAULT_REPETITIONS: Repetitions = Repetitions {
     proxy: 1,
 };
 
+/// Repetitions of the model at most, when it stops by itself.
+pub(crate) const DEFAULT_MOST: u32 = 200;
+/// What must be known well enough before the model stops by itself.
+pub(crate) const DEFAULT_UNTIL: [&str; 2] = ["throughput_Bps", "delay_p99_us"];
+
 /// The shortest bin that a run of `duration` allows.
 pub(crate) fn least_bin(duration: Nanos) -> Nanos {
     Nanos::new(duration.get().div_ceil(BINS).max(1))

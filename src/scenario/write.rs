@@ -67,7 +67,14 @@ impl Scenario {
         pair(out, "burst", self.reference.burst)?;
         writeln!(out, "\n[repetitions]")?;
         writeln!(out, "model = {}", self.repetitions.model)?;
-        writeln!(out, "proxy = {}", self.repetitions.proxy)
+        writeln!(out, "proxy = {}", self.repetitions.proxy)?;
+        let Some(until) = &self.until else {
+            return Ok(());
+        };
+        let (whole, rest) = (until.within_ppm / 10_000, until.within_ppm % 10_000);
+        writeln!(out, "until = \"{whole}.{rest:04} %\"")?;
+        let of: Vec<String> = until.of.iter().map(|name| quoted(name)).collect();
+        writeln!(out, "of = [{}]", of.join(", "))
     }
 }
 
