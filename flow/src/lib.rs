@@ -38,6 +38,7 @@ pub mod color_marker;
 pub mod ewma;
 pub mod fixed_window;
 pub mod gcra;
+pub mod hierarchy;
 pub mod leaky_bucket;
 pub mod limiter;
 mod meter;

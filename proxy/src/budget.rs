@@ -8,11 +8,12 @@
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 
+use flow::hierarchy::Floor;
 use flow::share::Member;
-use flow::{ByteSize, Policy, Timestamp};
+use flow::{ByteRate, ByteSize, Policy, Timestamp};
 use parking_lot::Mutex;
 
 mod clock;
@@ -22,6 +23,7 @@ mod pacing;
 pub(crate) use clock::Clock;
 
 use self::core::{Answer, Core};
+use crate::users::Limits;
 
 /// One limit.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Budget {
     origin: OnceLock<Timestamp>,
     /// See [`Budget::receive_buffer`]; 0 is none.
     receive_buffer: AtomicUsize,
+    /// The place under the server's own limit, once there is one.
+    above: OnceLock<Above>,
 }
 
 /// Why nothing is granted, now or later.
@@ -51,6 +55,7 @@ impl Budget {
         let receive_buffer = AtomicUsize::new(pacing::receive_buffer(&policy).unwrap_or(0));
         Self {
             receive_buffer,
+            above: OnceLock::new(),
             core: Mutex::new(Core::new(policy)),
             clock,
             origin: OnceLock::new(),
@@ -88,7 +93,12 @@ impl Budget {
 
     /// One connection's way in, with an equal share.
     pub(crate) fn join(self: &Arc<Self>) -> Claim {
-        let member = self.core.lock().join(NonZeroU32::MIN);
+        self.join_as(None)
+    }
+
+    /// The way in of somebody to whom a floor is assured.
+    fn join_as(self: &Arc<Self>, floor: Option<Floor>) -> Claim {
+        let member = self.core.lock().join(NonZeroU32::MIN, floor);
         Claim {
             budget: Arc::clone(self),
             member,
@@ -111,8 +121,12 @@ impl Budget {
         let now = Timestamp::ZERO + self.clock.now().since(origin);
         let crowded = self.clock.is_crowded();
         let mut core = self.core.lock();
+        let above = self.above(&mut core);
         core.set_crowded(crowded);
         let outcome = change(&mut core, now);
+        if let Some(above) = above {
+            above.settle(&mut core, now);
+        }
         let alarm = core.alarm_to_set();
         let woken = core.take_woken();
         drop(core);
@@ -122,6 +136,102 @@ impl Budget {
         }
         woken.into_iter().for_each(Waker::wake);
         outcome
+    }
+
+    fn above(self: &Arc<Self>, core: &mut Core) -> Option<&Above> {
+        let cap = self.clock.cap()?;
+        Some(self.above.get_or_init(|| {
+            core.cap();
+            Above::new(cap, self)
+        }))
+    }
+}
+
+/// One budget's place under the cap of the whole server.
+///
+/// Locks are taken from below: a budget's own, this one, the cap's. So whoever
+/// the cap wakes is not told at once but by an alarm, which holds no lock.
+#[derive(Debug)]
+struct Above {
+    place: Mutex<Place>,
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct Place {
+    claim: Claim,
+    /// Whether the cap has been asked for something that it has not granted.
+    waits: bool,
+}
+
+impl Above {
+    fn new(cap: &Cap, budget: &Arc<Budget>) -> Self {
+        let wake = AlarmAtOnce(Arc::downgrade(budget));
+        let place = Place {
+            claim: cap.budget.join_as(cap.floor),
+            waits: false,
+        };
+        Self {
+            place: Mutex::new(place),
+            waker: Waker::from(Arc::new(wake)),
+        }
+    }
+
+    /// Has the cap grant what `core` is short of, and gives back what it does not
+    /// need any more.
+    fn settle(&self, core: &mut Core, now: Timestamp) {
+        let mut place = self.place.lock();
+        let waited = std::mem::take(&mut place.waits);
+        while let Some(short) = core.short() {
+            let mut context = Context::from_waker(&self.waker);
+            match place.claim.poll_acquire(short, &mut context) {
+                Poll::Ready(Ok(granted)) => {
+                    core.allow(granted);
+                    core.dispatch(now);
+                }
+                Poll::Ready(Err(_)) | Poll::Pending => {
+                    place.waits = true;
+                    break;
+                }
+            }
+        }
+        if waited && !place.waits {
+            place.claim.withdraw();
+        }
+        place.claim.give_back(core.take_surplus());
+    }
+}
+
+struct AlarmAtOnce(Weak<Budget>);
+
+impl Wake for AlarmAtOnce {
+    fn wake(self: Arc<Self>) {
+        if let Some(budget) = self.0.upgrade() {
+            budget
+                .clock
+                .set_alarm(budget.clock.now(), Weak::clone(&self.0));
+        }
+    }
+}
+
+/// The limit of the whole server: what users are granted, it grants too.
+#[derive(Debug)]
+pub(crate) struct Cap {
+    budget: Arc<Budget>,
+    floor: Option<Floor>,
+}
+
+impl Cap {
+    /// A cap with a clock of its own, and what each budget under it is assured.
+    pub(crate) fn new(policy: Policy, floor: Option<ByteRate>, clock: Clock) -> Self {
+        let floor = floor.map(|rate| Floor {
+            rate,
+            burst: Limits::default_burst(rate),
+        });
+        Self {
+            budget: Arc::new(Budget::new(policy, clock)),
+            floor,
+        }
     }
 }
 
@@ -136,6 +246,12 @@ impl Claim {
     /// As [`Budget::receive_buffer`].
     pub(crate) fn receive_buffer(&self) -> Option<usize> {
         self.budget.receive_buffer()
+    }
+
+    /// Nothing more is wanted; what was granted and not heard of goes back.
+    fn withdraw(&mut self) {
+        self.budget
+            .with_core(|core, now| core.cancel(now, self.member));
     }
 
     /// `bytes` of what was granted last did not move.
@@ -220,6 +336,70 @@ mod tests {
             moved <= all && all - moved < all / 1_000,
             "{moved} of {all}"
         );
+    }
+
+    /// What each of `policies` gets in ten seconds under a cap.
+    async fn capped(cap: &str, floor: Option<u64>, policies: &[&str]) -> Vec<u64> {
+        let clock = Clock::of_the_runtime();
+        let floor = floor.and_then(ByteRate::new);
+        let cap = Cap::new(cap.parse().unwrap(), floor, Clock::of_the_runtime());
+        clock.set_cap(cap);
+        let moved: Vec<_> = policies
+            .iter()
+            .map(|policy| {
+                let budget = Budget::new(policy.parse().unwrap(), clock.clone());
+                flood(&Arc::new(budget), 3)
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        moved
+            .iter()
+            .map(|moved| moved.load(Ordering::Relaxed))
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cap_holds_for_all_and_lends_what_some_do_not_need() {
+        let slow = "token-bucket:rate=10kB/s,burst=1500B";
+        let fast = "token-bucket:rate=1MB/s,burst=10kB";
+        let got = capped(
+            "token-bucket:rate=200kB/s,burst=4kB",
+            None,
+            &[slow, fast, "none"],
+        )
+        .await;
+        let all: u64 = got.iter().sum();
+        assert!((1_990_000..=2_004_000).contains(&all), "{got:?}");
+        assert!((100_000..=101_500).contains(&got[0]), "{got:?}");
+        assert!(got[1].abs_diff(got[2]) < 20_000, "{got:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_floor_is_kept_under_a_cap() {
+        let fast = ["none"; 20];
+        let cap = "token-bucket:rate=100kB/s,burst=4kB";
+        let got = capped(cap, Some(5_000), &fast).await;
+        assert!(got.iter().all(|&got| got >= 44_000), "{got:?}");
+        assert!(got.iter().sum::<u64>() <= 1_004_000, "{got:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_cap_granted_and_nobody_moved_goes_back() {
+        let clock = Clock::of_the_runtime();
+        let cap = "token-bucket:rate=1B/s,burst=100B".parse().unwrap();
+        clock.set_cap(Cap::new(cap, None, Clock::of_the_runtime()));
+        let budget = |policy: &str| Arc::new(Budget::new(policy.parse().unwrap(), clock.clone()));
+        let (one, other) = (budget("none"), budget("none"));
+        let (mut first, mut second) = (one.join(), other.join());
+        assert_eq!(first.acquire(100).await, Ok(100));
+        first.give_back(60);
+        assert_eq!(second.acquire(100).await, Ok(60));
+        let waiting = tokio::spawn(async move { first.acquire(100).await });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        waiting.abort();
+        let _ = waiting.await;
+        second.give_back(60);
+        assert_eq!(second.acquire(50).await, Ok(50));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use flow::{ByteRate, Policy};
 use ipnet::IpNet;
 
 use crate::egress::EgressRules;
@@ -42,8 +43,22 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How many there may be.
     pub caps: Caps,
+    /// What all users together may move; `None`: as much as they can.
+    pub bandwidth: Option<Bandwidth>,
     /// How often usage is written to the database: what a killed process loses.
     pub accounting_interval: Duration,
+}
+
+/// What all users together may move, both directions in one.
+///
+/// What some do not use is lent to those who can, equally, up to limits of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bandwidth {
+    /// The limit.
+    pub limit: Policy,
+    /// What each budget of a user (one, or one for each direction) gets whenever it
+    /// wants it, as long as these add up to the limit at most.
+    pub floor: Option<ByteRate>,
 }
 
 /// A listener with rules of its own.
@@ -141,6 +156,7 @@ impl Config {
             password_cost: PasswordCost::default(),
             timeouts: Timeouts::default(),
             caps: Caps::default(),
+            bandwidth: None,
             accounting_interval: Duration::from_secs(1),
         }
     }

@@ -45,7 +45,7 @@ mod relay;
 mod session;
 mod socket;
 
-pub use config::{Caps, Config, Listener, ListenerTls, Registration, Timeouts};
+pub use config::{Bandwidth, Caps, Config, Listener, ListenerTls, Registration, Timeouts};
 pub use server::{BindError, Handle, Reloaded, RunError, Server};
 pub use users::{
     Database, Direction, Limits, NewUser, PasswordCost, Rules, Usage, User, UserError, Users,

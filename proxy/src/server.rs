@@ -146,6 +146,9 @@ impl Server {
         }
         let addrs: Arc<[_]> = listeners.iter().map(|entrance| entrance.address).collect();
         let users = Users::open(&config.database, config.password_cost).await?;
+        if let Some(bandwidth) = config.bandwidth {
+            users.set_bandwidth(bandwidth);
+        }
         let (allowed, after) = (config.allow_egress.clone(), config.timeouts.connect);
         let shared = Shared {
             users,

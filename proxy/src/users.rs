@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::budget::Clock;
+use crate::budget::{self, Clock};
+use crate::config::Bandwidth;
 use crate::protocol::Credentials;
 
 mod account;
@@ -192,6 +193,12 @@ impl Users {
         let users = Self(Arc::new(inner));
         users.reload().await?;
         Ok(users)
+    }
+
+    /// Puts a limit above those of all users; it cannot be taken away again.
+    pub(crate) fn set_bandwidth(&self, bandwidth: Bandwidth) {
+        let cap = budget::Cap::new(bandwidth.limit, bandwidth.floor, Clock::new());
+        self.0.clock.set_cap(cap);
     }
 
     /// Adds one user.

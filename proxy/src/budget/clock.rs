@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use flow::{Nanos, Timestamp};
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Budget;
+use super::{Budget, Cap};
 
 /// With so many alarms set, they go off in groups.
 const CROWD: usize = 16;
@@ -33,6 +33,7 @@ struct Owner {
     alarms: Arc<Alarms>,
     started: AtomicBool,
     precise: bool,
+    cap: OnceLock<Cap>,
 }
 
 #[derive(Debug)]
@@ -76,11 +77,25 @@ impl Clock {
             alarms: Arc::new(alarms),
             started: AtomicBool::new(false),
             precise,
+            cap: OnceLock::new(),
         }))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
         self.0.alarms.now()
+    }
+
+    /// Puts `cap` above all budgets of this clock, once; it must have another
+    /// clock than they.
+    pub(crate) fn set_cap(&self, cap: Cap) {
+        if self.0.cap.set(cap).is_err() {
+            tracing::error!("the cap is set already");
+        }
+    }
+
+    /// What is above all budgets of this clock.
+    pub(crate) fn cap(&self) -> Option<&Cap> {
+        self.0.cap.get()
     }
 
     /// Whether so many wait that each should wake seldom.

@@ -3,8 +3,9 @@
 use std::num::NonZeroU32;
 use std::task::Waker;
 
+use flow::hierarchy::{Floor, Hierarchy};
 use flow::policy::AnyLimiter;
-use flow::share::{Member, Share};
+use flow::share::Member;
 use flow::stream::{Grant, Stream};
 use flow::{ByteSize, Limiter, Policy, Timestamp};
 
@@ -26,7 +27,7 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Core {
     stream: Stream<AnyLimiter>,
-    share: Share,
+    share: Hierarchy,
     /// By [`Member::index`].
     seats: Vec<Seat>,
     /// When what the next in line wants will conform.
@@ -40,7 +41,18 @@ pub(super) struct Core {
     retired: bool,
     /// Whether there are crowds of users.
     crowded: bool,
+    above: Above,
     woken: Vec<Waker>,
+}
+
+/// What the cap above lets pass, if there is one.
+#[derive(Debug, Default)]
+struct Above {
+    capped: bool,
+    /// Bytes that it has granted and that nobody here has been.
+    granted: u64,
+    /// Bytes that would be granted here if it granted them.
+    short: u64,
 }
 
 /// What one member has been told and not yet heard.
@@ -55,7 +67,7 @@ impl Core {
     pub(super) fn new(policy: Policy) -> Self {
         let mut core = Self {
             stream: Stream::new(policy, policy.build()),
-            share: Share::new(ByteSize::new(1)),
+            share: Hierarchy::new(ByteSize::new(1)),
             seats: Vec::new(),
             due: None,
             armed: None,
@@ -63,6 +75,7 @@ impl Core {
             last: None,
             retired: false,
             crowded: false,
+            above: Above::default(),
             woken: Vec::new(),
         };
         core.pace();
@@ -77,8 +90,8 @@ impl Core {
         }
     }
 
-    pub(super) fn join(&mut self, weight: NonZeroU32) -> Member {
-        let member = self.share.join(weight);
+    pub(super) fn join(&mut self, weight: NonZeroU32, floor: Option<Floor>) -> Member {
+        let member = self.share.join(weight, floor);
         if self.seats.len() <= member.index() {
             self.seats.resize_with(member.index() + 1, Seat::default);
         }
@@ -87,10 +100,17 @@ impl Core {
 
     /// Removes a member; what it was granted and has not heard of goes back.
     pub(super) fn leave(&mut self, now: Timestamp, member: Member) {
-        let unheard = std::mem::take(self.seat(member)).granted;
-        self.withdraw(member);
+        self.cancel(now, member);
         self.share.leave(member);
-        self.refund(now, ByteSize::new(unheard));
+    }
+
+    /// `member` wants nothing more; what it was granted and has not heard of goes
+    /// back.
+    pub(super) fn cancel(&mut self, now: Timestamp, member: Member) {
+        let unheard = ByteSize::new(std::mem::take(self.seat(member)).granted);
+        self.withdraw(now, member);
+        self.share.give_back(now, member, unheard);
+        self.refund(now, unheard);
         self.dispatch(now);
     }
 
@@ -101,12 +121,12 @@ impl Core {
             return Answer::Refused(Refusal::Retired);
         }
         if self.seat(member).granted == 0 {
-            self.share.want(member, wanted.max(ByteSize::new(1)));
+            self.share.want(now, member, wanted.max(ByteSize::new(1)));
             self.dispatch(now);
         }
         let seat = std::mem::take(self.seat(member));
         if seat.granted > 0 {
-            self.withdraw(member);
+            self.withdraw(now, member);
             Answer::Granted(ByteSize::new(seat.granted))
         } else if seat.never {
             Answer::Refused(Refusal::Never)
@@ -125,7 +145,7 @@ impl Core {
 
     /// `bytes` of what `member` was granted last did not move.
     pub(super) fn give_back(&mut self, now: Timestamp, member: Member, bytes: ByteSize) {
-        self.share.give_back(member, bytes);
+        self.share.give_back(now, member, bytes);
         self.refund(now, bytes);
         self.dispatch(now);
     }
@@ -154,7 +174,8 @@ impl Core {
     pub(super) fn dispatch(&mut self, now: Timestamp) {
         let mut at = self.resume(now);
         let waited = self.due.take().is_some();
-        while let Some((member, wanted)) = self.share.whose_turn() {
+        self.above.short = 0;
+        while let Some((member, wanted)) = self.share.whose_turn(at) {
             match self.stream.grant(at, wanted) {
                 Grant::Now(available) => {
                     let piece = if waited {
@@ -162,9 +183,11 @@ impl Core {
                     } else {
                         available
                     };
-                    let Some((member, granted)) = self.share.serve(piece) else {
+                    let piece = self.above.allows(piece.min(wanted));
+                    let Some((member, granted)) = self.share.serve(at, piece) else {
                         return;
                     };
+                    self.above.pass(granted);
                     self.stream.commit(at, granted);
                     self.last = Some((at, now));
                     self.tell(member, |seat| {
@@ -177,11 +200,34 @@ impl Core {
                     return;
                 }
                 Grant::Never => {
-                    self.share.want(member, ByteSize::ZERO);
+                    self.share.want(at, member, ByteSize::ZERO);
                     self.tell(member, |seat| seat.never = true);
                 }
             }
         }
+    }
+
+    /// From here on nothing is granted that the cap above has not granted.
+    pub(super) fn cap(&mut self) {
+        self.above.capped = true;
+    }
+
+    /// What to ask the cap above for; then [`Core::allow`] and dispatch again.
+    pub(super) fn short(&self) -> Option<u64> {
+        Some(self.above.short).filter(|&short| short > 0 && !self.retired)
+    }
+
+    /// The cap above has granted `bytes`.
+    pub(super) fn allow(&mut self, bytes: u64) {
+        self.above.granted = self.above.granted.saturating_add(bytes);
+    }
+
+    /// What the cap above has granted and nobody wants any more.
+    pub(super) fn take_surplus(&mut self) -> u64 {
+        if self.share.waiting() > 0 {
+            return 0;
+        }
+        std::mem::take(&mut self.above.granted)
     }
 
     /// When an alarm must be set, if there is none that goes off in time.
@@ -233,8 +279,8 @@ impl Core {
     /// Another algorithm, with no more credit than the old one had. One that
     /// passes any size when it is idle holds no credit to speak of.
     /// What `member` still wanted it will ask for again.
-    fn withdraw(&mut self, member: Member) {
-        self.share.want(member, ByteSize::ZERO);
+    fn withdraw(&mut self, now: Timestamp, member: Member) {
+        self.share.want(now, member, ByteSize::ZERO);
         if self.share.waiting() == 0 {
             self.due = None;
         }
@@ -265,6 +311,9 @@ impl Core {
     fn refund(&mut self, now: Timestamp, bytes: ByteSize) {
         if bytes > ByteSize::ZERO {
             self.stream.refund(now, bytes);
+            if self.above.capped {
+                self.allow(bytes.get());
+            }
             // The source had less than it was granted: it is not behind.
             self.last = None;
         }
@@ -279,6 +328,23 @@ impl Core {
 
     fn seat(&mut self, member: Member) -> &mut Seat {
         &mut self.seats[member.index()]
+    }
+}
+
+impl Above {
+    /// How much of `piece` may pass; what is missing is what we are short of.
+    fn allows(&mut self, piece: ByteSize) -> ByteSize {
+        if !self.capped {
+            return piece;
+        }
+        if self.granted == 0 {
+            self.short = piece.get();
+        }
+        piece.min(ByteSize::new(self.granted))
+    }
+
+    fn pass(&mut self, granted: ByteSize) {
+        self.granted = self.granted.saturating_sub(granted.get());
     }
 }
 

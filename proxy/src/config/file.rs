@@ -20,6 +20,12 @@
 //! connections_per_user = 1024
 //! connections_per_address = 4096 # no cap if left out
 //!
+//! # What all users together may move; without this table as much as they can. What
+//! # some do not use is lent to the others, up to limits of their own.
+//! [bandwidth]
+//! limit = "token-bucket:rate=1GB/s"
+//! floor = "100kB/s" # for whoever wants it; may be left out
+//!
 //! # allow or deny, a network or *, and a port or a range. The first that is about a
 //! # resolved address decides, a user's own before those for everybody; then
 //! # allow_egress, and that special addresses are denied.
@@ -59,13 +65,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use flow::Nanos;
+use flow::{ByteRate, Nanos, Policy};
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use tracing::level_filters::LevelFilter;
 
-use super::{Config, Listener, ListenerTls, Registration};
+use super::{Bandwidth, Config, Listener, ListenerTls, Registration};
 use crate::egress::{EgressRules, Rule};
 use crate::protocol::Dialect;
 use crate::protocol::opening::Opening;
@@ -92,6 +98,7 @@ pub struct File {
     egress: Option<EgressTable>,
     log: LogText,
     registration: Option<RegistrationTable>,
+    bandwidth: Option<BandwidthTable>,
     listener: Vec<ListenerTable>,
     tls: Option<TlsTable>,
 }
@@ -112,6 +119,13 @@ enum ClientCertificateWord {
     #[default]
     Required,
     Optional,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BandwidthTable {
+    limit: Text<Total>,
+    floor: Option<Text<ByteRate>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -280,6 +294,12 @@ impl File {
             self.caps.connections_per_address.map(Some),
         );
         set(&mut config.egress, self.egress.map(EgressTable::resolve));
+        if let Some(bandwidth) = self.bandwidth {
+            config.bandwidth = Some(Bandwidth {
+                limit: bandwidth.limit.0.0,
+                floor: bandwidth.floor.map(|floor| floor.0),
+            });
+        }
         if let Some(registration) = self.registration {
             config.registration = Some(registration.resolve());
         }
@@ -406,6 +426,18 @@ impl FromStr for Limit {
     }
 }
 
+/// The limit of all users together.
+#[derive(Clone, Debug)]
+struct Total(Policy);
+
+impl FromStr for Total {
+    type Err = LimitError;
+
+    fn from_str(text: &str) -> Result<Self, LimitError> {
+        Limits::policy(text, None, None).map(Self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -443,6 +475,11 @@ mod tests {
         assert_eq!(config.caps.connections, 9_000);
         assert_eq!(config.listeners.len(), 1);
         assert!(config.registration.is_some());
+        assert!(
+            config
+                .bandwidth
+                .is_some_and(|bandwidth| bandwidth.floor.is_some())
+        );
         assert_eq!(config.egress.users["ada"].len(), 2);
     }
 
@@ -470,6 +507,8 @@ mod tests {
             ("[egress]\nrules = [\"deny 10.0.0.0/33\"]", "is no rule"),
             ("[tls]\nkey = \"k\"", "certificate"),
             ("[registration]", "limit"),
+            ("[bandwidth]\nfloor = \"1kB/s\"", "limit"),
+            ("[bandwidth]\nlimit = \"sr-tcm\"", "line 2"),
             ("[registration]\nlimit = \"token-bucket\"", "is missing"),
             (
                 "[[listener]]\naddress = \"127.0.0.1:1\"\nprotocols = [\"socks4\"]",

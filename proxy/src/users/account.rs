@@ -87,6 +87,8 @@ struct Budgets {
     shared: Option<Arc<Budget>>,
     up: Option<Arc<Budget>>,
     down: Option<Arc<Budget>>,
+    /// For directions without a limit, where the whole server has one.
+    free: OnceLock<Arc<Budget>>,
 }
 
 /// Somebody who has proved who they are. Only a login makes one, and only with
@@ -254,14 +256,20 @@ impl Account {
         self.layout.load(Ordering::Acquire)
     }
 
-    /// What a direction draws from; `None` is no limit.
+    /// What a direction draws from; `None` is no limit. Under a limit of the whole
+    /// server those without one of their own draw from that.
     pub(crate) fn budget(&self, direction: Direction) -> Option<Arc<Budget>> {
         let budgets = &self.state.lock().budgets;
         let own = match direction {
             Direction::Up => &budgets.up,
             Direction::Down => &budgets.down,
         };
-        budgets.shared.as_ref().or(own.as_ref()).map(Arc::clone)
+        let limited = budgets.shared.as_ref().or(own.as_ref());
+        limited.map(Arc::clone).or_else(|| {
+            self.clock.cap()?;
+            let free = || Arc::new(Budget::new(Policy::None, self.clock.clone()));
+            Some(Arc::clone(budgets.free.get_or_init(free)))
+        })
     }
 
     /// As [`Budget::receive_buffer`]; none without a limit.

@@ -314,3 +314,33 @@ async fn limited_floods_keep_nobody_else_waiting() {
     // The seed needed half a second for each of these.
     assert!(before.elapsed() < Duration::from_secs(50));
 }
+
+#[tokio::test]
+async fn all_users_together_keep_the_limit_of_the_server() {
+    let limit = bucket(400_000, 4_000);
+    let change = |config: &mut proxy::Config| {
+        config.bandwidth = Some(proxy::Bandwidth { limit, floor: None });
+    };
+    // One without a limit, one with less than a part, one with more.
+    let proxy = Proxy::start_with(Limits::Unlimited, change).await;
+    let others = [("slow", 50_000), ("fast", 1_000_000)];
+    for (name, rate) in others {
+        let limits = Limits::down(bucket(rate, 1_500));
+        proxy.users.add(user(name, limits)).await.unwrap();
+    }
+    let mut floods = Floods::default();
+    let target = flood().await;
+    for name in [NAME, "slow", "fast"] {
+        floods.down(proxy.line_as(name, PASSWORD, target).await);
+    }
+    let moved = |name: &str| proxy.users.usage(name).unwrap().download_bytes;
+    let start = Instant::now();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let got = [NAME, "slow", "fast"].map(moved);
+    let most = 4_000.0 + 400_000.0 * start.elapsed().as_secs_f64() + 40_000.0;
+    let all: u64 = got.iter().sum();
+    assert!(all as f64 <= most, "{got:?}: more than {most}");
+    assert!(all >= 700_000, "{got:?}");
+    assert!(got[1] <= 110_000, "{got:?}");
+    assert!(got[0].abs_diff(got[2]) < 100_000, "{got:?}");
+}

@@ -89,7 +89,9 @@ fn numbers(below: u64) -> impl FnMut() -> u64 {
 #[test]
 fn a_thousand_get_it_all_in_order() {
     let mut core = core("token-bucket:rate=100kB/s,burst=1500B");
-    let members: Vec<_> = (0..1_000).map(|_| core.join(NonZeroU32::MIN)).collect();
+    let members: Vec<_> = (0..1_000)
+        .map(|_| core.join(NonZeroU32::MIN, None))
+        .collect();
     let grants = saturate(
         &mut core,
         &members,
@@ -132,7 +134,7 @@ fn late_timers_lose_nothing() {
         for connections in [1, 4] {
             let mut core = Core::new(policy);
             let members: Vec<_> = (0..connections)
-                .map(|_| core.join(NonZeroU32::MIN))
+                .map(|_| core.join(NonZeroU32::MIN, None))
                 .collect();
             let grants = saturate(
                 &mut core,
@@ -178,7 +180,7 @@ fn no_window_exceeds_the_bound() {
     ] {
         let policy: Policy = policy.parse().unwrap();
         let mut core = Core::new(policy);
-        let members: Vec<_> = (0..3).map(|_| core.join(NonZeroU32::MIN)).collect();
+        let members: Vec<_> = (0..3).map(|_| core.join(NonZeroU32::MIN, None)).collect();
         let grants = saturate(
             &mut core,
             &members,
@@ -207,7 +209,7 @@ fn equal_connections_get_equal_shares() {
     for connections in [4, 32] {
         let mut core = core("token-bucket:rate=100kB/s,burst=1500B");
         let members: Vec<_> = (0..connections)
-            .map(|_| core.join(NonZeroU32::MIN))
+            .map(|_| core.join(NonZeroU32::MIN, None))
             .collect();
         // One asks for little at a time, so it comes more often.
         let mut turns = numbers(3);
@@ -235,8 +237,8 @@ fn equal_connections_get_equal_shares() {
 #[test]
 fn a_quiet_connection_goes_first() {
     let mut core = core("token-bucket:rate=1MB/s,burst=10kB");
-    let busy: Vec<_> = (0..31).map(|_| core.join(NonZeroU32::MIN)).collect();
-    let quiet = core.join(NonZeroU32::MIN);
+    let busy: Vec<_> = (0..31).map(|_| core.join(NonZeroU32::MIN, None)).collect();
+    let quiet = core.join(NonZeroU32::MIN, None);
     // In the first round all of them are new.
     saturate(&mut core, &busy, SECOND, || 16_384, || 0);
     for now in (2 * SECOND..3 * SECOND).step_by(10_000_000) {
@@ -261,7 +263,7 @@ fn a_quiet_connection_goes_first() {
 #[test]
 fn a_changed_policy_brings_no_credit() {
     let mut core = core("token-bucket:rate=1000B/s,burst=10kB");
-    let member = core.join(NonZeroU32::MIN);
+    let member = core.join(NonZeroU32::MIN, None);
     assert_eq!(
         core.ask(at(0), member, bytes(10_000)),
         Answer::Granted(bytes(10_000))
@@ -280,7 +282,7 @@ fn a_changed_policy_brings_no_credit() {
 #[test]
 fn a_changed_rate_keeps_the_credit() {
     let mut core = core("token-bucket:rate=1000B/s,burst=10kB");
-    let member = core.join(NonZeroU32::MIN);
+    let member = core.join(NonZeroU32::MIN, None);
     assert_eq!(
         core.ask(at(0), member, bytes(4_000)),
         Answer::Granted(bytes(4_000))
@@ -317,7 +319,7 @@ proptest! {
     fn whatever_happens_the_limit_holds(events in events()) {
         let (rate, burst) = (10_000, 2_000);
         let mut core = core("token-bucket:rate=10000B/s,burst=2000B");
-        let mut members: Vec<_> = (0..6).map(|_| core.join(NonZeroU32::MIN)).collect();
+        let mut members: Vec<_> = (0..6).map(|_| core.join(NonZeroU32::MIN, None)).collect();
         let mut held = [0; 6];
         let (mut now, mut moved) = (0, 0);
         for event in events {
@@ -336,7 +338,7 @@ proptest! {
                 }
                 Event::Leave(who) => {
                     core.leave(at(now), members[who]);
-                    members[who] = core.join(NonZeroU32::MIN);
+                    members[who] = core.join(NonZeroU32::MIN, None);
                     held[who] = 0;
                 }
                 Event::Pass(time) => {
