@@ -173,7 +173,7 @@ impl ScenarioArgs {
 
 impl ValueEnum for DriverKind {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Model, Self::Proxy]
+        &[Self::Model, Self::Proxy, Self::Kernel]
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
@@ -182,6 +182,8 @@ impl ValueEnum for DriverKind {
             Self::Proxy => {
                 clap::builder::PossibleValue::new("proxy").help("The proxy over sockets")
             }
+            Self::Kernel => clap::builder::PossibleValue::new("kernel")
+                .help("Limiters in this machine's kernel"),
         })
     }
 }

@@ -26,7 +26,10 @@ pub(crate) fn decisions(algorithms: &[Algorithm]) -> Vec<DecisionCost> {
             ns: algorithm.policy.visit(Timing { rate }),
         }
     };
-    algorithms.iter().map(cost).collect()
+    let models = algorithms
+        .iter()
+        .filter(|algorithm| !algorithm.is_special());
+    models.map(cost).collect()
 }
 
 struct Timing {

@@ -1,15 +1,23 @@
 //! Scenario in, records out: each driver turns the same offered traffic into
 //! [`Recorder`](crate::record::Recorder) calls.
 
+pub mod kernel;
+mod measure;
 pub mod model;
 pub mod proxy;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flow::{Policy, Timestamp};
+use std::time::Duration;
+
+use bench_clients::Clock;
+use bench_clients::drive::Behaviour;
+use flow::{ByteSize, Policy, Timestamp};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::RunLabel;
-use crate::scenario::{Algorithm, DriverKind, Mode, Scenario, User, UserLimit};
+use crate::scenario::{Algorithm, DriverKind, Mode, Scenario, SenderKind, User, UserLimit};
 
 /// Set from outside (Ctrl-C); drivers look at it now and then and end early.
 #[derive(Debug, Default)]
@@ -38,6 +46,68 @@ pub fn policy_of(user: &User, algorithm: &Algorithm) -> Policy {
     }
 }
 
+/// Takes out of `scenario` what cannot run here: the kernel driver where the system does not
+/// permit it, and with it the algorithms that nothing else runs. Says why, a line each.
+pub fn leave_out_what_cannot_run(scenario: &mut Scenario) -> Vec<String> {
+    let mut notes = Vec::new();
+    if scenario.drivers.contains(&DriverKind::Kernel)
+        && let Some(reason) = kernel::unavailable()
+    {
+        notes.push(format!("kernel: {reason}: left out"));
+        scenario
+            .drivers
+            .retain(|driver| *driver != DriverKind::Kernel);
+    }
+    let drivers = scenario.drivers.clone();
+    scenario.algorithms.retain(|algorithm| {
+        !algorithm.is_special() || drivers.iter().any(|driver| algorithm.runs_on(*driver))
+    });
+    let left: Vec<String> = scenario
+        .algorithms
+        .iter()
+        .map(|a| a.label.clone())
+        .collect();
+    scenario.claims.retain(|claim| {
+        claim
+            .algorithm
+            .as_ref()
+            .is_none_or(|label| left.contains(label))
+    });
+    notes
+}
+
+/// Bytes that an open-loop sender may have in its own queue.
+const BACKLOG: ByteSize = ByteSize::new(256 << 20);
+
+/// What senders over real sockets do when they are not let through.
+fn behaviour(scenario: &Scenario) -> Behaviour {
+    match scenario.sender {
+        SenderKind::OpenLoop => Behaviour::OpenLoop {
+            backlog_limit: BACKLOG,
+        },
+        SenderKind::Blocking => Behaviour::Blocking {
+            buffer: scenario.buffer,
+        },
+    }
+}
+
+/// Reports how far the batch is and passes a stop on; ends with the batch.
+async fn watch(
+    clock: Clock,
+    token: &CancellationToken,
+    report: &impl Fn(u64),
+    stop: &Stop,
+) -> std::convert::Infallible {
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        ticks.tick().await;
+        report(clock.now().as_nanos() / 1_000_000_000);
+        if stop.requested() {
+            token.cancel();
+        }
+    }
+}
+
 /// The end of a run, as an instant of it.
 fn end_of(scenario: &Scenario) -> Timestamp {
     Timestamp::ZERO + scenario.duration
@@ -52,7 +122,7 @@ pub fn label(
     repetition: u32,
 ) -> RunLabel {
     let mode = match driver {
-        DriverKind::Model => algorithm.mode,
+        DriverKind::Model | DriverKind::Kernel => algorithm.mode,
         DriverKind::Proxy => Mode::Stream,
     };
     RunLabel {

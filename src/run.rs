@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::driver::kernel::{self, KernelError};
 use crate::driver::model::{self, ModelError};
 use crate::driver::proxy::{self, ProxyError};
 use crate::driver::{Stop, label};
@@ -42,6 +43,9 @@ pub enum RunError {
     /// The real proxy.
     #[error("the proxy driver cannot run")]
     Proxy(#[from] ProxyError),
+    /// The kernel's limiters.
+    #[error("the kernel driver cannot run")]
+    Kernel(#[from] KernelError),
 }
 
 /// Runs every driver of `scenario`, in order, until `stop`.
@@ -62,6 +66,13 @@ pub fn run(scenario: &Scenario, progress: Progress, stop: &Stop) -> Result<Finis
                     collector.add(figures);
                 }
             }
+            DriverKind::Kernel => {
+                let ran = kernel::run(scenario, progress, stop)?;
+                notes.extend(ran.notes);
+                ran.figures
+                    .into_iter()
+                    .for_each(|figures| collector.add(figures));
+            }
         }
     }
     Ok(Finished {
@@ -79,7 +90,7 @@ fn simulate(
     collector: &mut Collector,
 ) -> Result<Option<String>, RunError> {
     let most = scenario.repetitions.model;
-    let algorithms = scenario.algorithms.len() as u64;
+    let algorithms = scenario.algorithms_for(DriverKind::Model).count() as u64;
     let stage = progress.stage("model", algorithms * u64::from(most));
     let Some(until) = &scenario.until else {
         repeat(scenario, 0..most, &stage, stop, |run| collector.add(run))?;
@@ -115,8 +126,7 @@ fn repeat(
     mut add: impl FnMut(RunFigures),
 ) -> Result<(), ModelError> {
     let jobs: Vec<(&Algorithm, u32)> = scenario
-        .algorithms
-        .iter()
+        .algorithms_for(DriverKind::Model)
         .flat_map(|algorithm| numbers.clone().map(move |number| (algorithm, number)))
         .collect();
     for batch in jobs.chunks(BATCH) {

@@ -65,9 +65,10 @@ impl Scenario {
     /// The algorithms that `driver` runs: a proxy relays streams, so it leaves
     /// out what only polices or shapes packets.
     pub fn algorithms_for(&self, driver: DriverKind) -> impl Iterator<Item = &Algorithm> {
-        self.algorithms
-            .iter()
-            .filter(move |algorithm| driver == DriverKind::Model || algorithm.mode == Mode::Stream)
+        self.algorithms.iter().filter(move |algorithm| {
+            algorithm.runs_on(driver)
+                && (driver != DriverKind::Proxy || algorithm.mode == Mode::Stream)
+        })
     }
 }
 
@@ -78,6 +79,8 @@ pub enum DriverKind {
     Model,
     /// The real proxy over sockets.
     Proxy,
+    /// Limiters in this machine's kernel, between two network namespaces.
+    Kernel,
 }
 
 impl DriverKind {
@@ -87,6 +90,7 @@ impl DriverKind {
         match self {
             Self::Model => "model",
             Self::Proxy => "proxy",
+            Self::Kernel => "kernel",
         }
     }
 }
@@ -146,8 +150,10 @@ pub struct Reference {
 pub struct Repetitions {
     /// Runs in virtual time (default 30).
     pub model: u32,
-    /// Runs in real time (default 1).
+    /// Runs in real time through the proxy (default 1).
     pub proxy: u32,
+    /// Runs in real time through the kernel (default 1).
+    pub kernel: u32,
 }
 
 impl Repetitions {
@@ -157,6 +163,7 @@ impl Repetitions {
         match driver {
             DriverKind::Model => self.model,
             DriverKind::Proxy => self.proxy,
+            DriverKind::Kernel => self.kernel,
         }
     }
 }
@@ -206,6 +213,75 @@ pub struct Algorithm {
     pub policy: Policy,
     /// How it is applied.
     pub mode: Mode,
+    /// What in the kernel applies it; then the kernel driver alone runs it.
+    pub kernel: Option<KernelLimiter>,
+    /// A TCP sender in front of it, simulated; then the model alone runs it.
+    pub tcp: Option<TcpSender>,
+}
+
+impl Algorithm {
+    /// Whether one driver alone runs it.
+    #[must_use]
+    pub const fn is_special(&self) -> bool {
+        self.kernel.is_some() || self.tcp.is_some()
+    }
+
+    /// Whether `driver` runs it.
+    #[must_use]
+    pub fn runs_on(&self, driver: DriverKind) -> bool {
+        match driver {
+            DriverKind::Model => self.kernel.is_none(),
+            DriverKind::Proxy => !self.is_special() && self.policy.modes().stream,
+            DriverKind::Kernel => self.kernel.is_some(),
+        }
+    }
+}
+
+/// What holds a rate in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KernelLimiter {
+    /// Our eBPF policer at netfilter's `LOCAL_IN`, where the bytes arrive.
+    Netfilter,
+    /// Our eBPF policer at control groups, where the bytes leave.
+    Cgroup,
+    /// Our eBPF policer at the interface, where the bytes leave.
+    Tc,
+    /// The queueing discipline `tbf`.
+    Tbf,
+    /// A class of the queueing discipline `htb`.
+    Htb,
+    /// `SO_MAX_PACING_RATE`, set by our eBPF program.
+    Pacing,
+}
+
+impl KernelLimiter {
+    /// How it applies its rate.
+    #[must_use]
+    pub const fn mode(self) -> Mode {
+        match self {
+            Self::Netfilter | Self::Cgroup | Self::Tc => Mode::Police,
+            Self::Tbf | Self::Htb => Mode::Shape,
+            Self::Pacing => Mode::Stream,
+        }
+    }
+}
+
+/// A simulated TCP sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TcpSender {
+    /// How its window grows and falls.
+    pub congestion: Congestion,
+    /// The path's round-trip time without a queue.
+    pub rtt: Nanos,
+}
+
+/// A congestion control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Congestion {
+    /// RFC 5681.
+    Reno,
+    /// RFC 9438.
+    Cubic,
 }
 
 /// From `at` on, the rate is `rate`.

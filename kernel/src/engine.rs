@@ -535,27 +535,6 @@ impl Engine {
             .map_err(EngineError::call("try a packet"))?;
         Ok(output.return_value == pass)
     }
-
-    /// Nanoseconds that the program at a hook takes for `packet`, over `repeat` runs.
-    ///
-    /// # Errors
-    /// The kernel does not answer.
-    pub fn cost(&self, hook: Hook, packet: &[u8], repeat: u32) -> Result<u64, EngineError> {
-        let name = match hook {
-            Hook::Netfilter => "wg_netfilter",
-            Hook::Cgroup => "wg_cgroup_egress",
-            Hook::Tc | Hook::Socket => "wg_tc_egress",
-        };
-        let input = ProgramInput {
-            data_in: Some(packet),
-            repeat,
-            ..ProgramInput::default()
-        };
-        let output = program(&self.object, name)?
-            .test_run(input)
-            .map_err(EngineError::call("run the program"))?;
-        Ok(u64::try_from(output.duration.as_nanos()).unwrap_or(u64::MAX))
-    }
 }
 
 fn paces(rule: &Rule) -> bool {

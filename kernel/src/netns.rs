@@ -3,12 +3,13 @@
 //! A namespace lives as long as its thread; nothing is named, so nothing stays behind.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{setsockopt, sockopt};
 
 /// Why there is no namespace.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,15 @@ pub fn command(program: &str, arguments: &[&str]) -> Result<(), NetnsError> {
         command: format!("{program} {}", arguments.join(" ")),
         said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
     })
+}
+
+/// Makes `stream` use the congestion control `name`.
+///
+/// # Errors
+/// The kernel has none of that name.
+pub fn use_congestion_control(stream: &TcpStream, name: &str) -> io::Result<()> {
+    let name = std::ffi::OsString::from(name);
+    Ok(setsockopt(stream, sockopt::TcpCongestion, &name)?)
 }
 
 impl Namespace {

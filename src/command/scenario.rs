@@ -9,7 +9,7 @@ use miette::{Diagnostic, Report};
 use super::{Failure, Outcome, note, print};
 use crate::cli::ScenarioArgs;
 use crate::cost;
-use crate::driver::Stop;
+use crate::driver::{Stop, leave_out_what_cannot_run};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::report::{self, Host, Look, Options, ReportError, claims};
@@ -39,6 +39,8 @@ struct SameName {
 
 /// A scenario on its way.
 struct Job {
+    /// What was left out of it, and why.
+    notes: Vec<String>,
     scenario: Scenario,
     folder: PathBuf,
 }
@@ -67,7 +69,7 @@ fn jobs(args: &ScenarioArgs) -> Result<Vec<Job>, Failure> {
     let mut names: BTreeMap<String, &Path> = BTreeMap::new();
     let mut jobs = Vec::new();
     for file in &args.files {
-        let scenario = match Scenario::load(file, &overrides) {
+        let mut scenario = match Scenario::load(file, &overrides) {
             Ok(scenario) => scenario,
             Err(error) => {
                 mistakes.push(Report::new(error));
@@ -82,7 +84,12 @@ fn jobs(args: &ScenarioArgs) -> Result<Vec<Job>, Failure> {
             }));
         }
         let folder = folder(args, &scenario);
-        jobs.push(Job { scenario, folder });
+        let notes = leave_out_what_cannot_run(&mut scenario);
+        jobs.push(Job {
+            notes,
+            scenario,
+            folder,
+        });
     }
     if mistakes.is_empty() {
         Ok(jobs)
@@ -101,6 +108,11 @@ fn folder(args: &ScenarioArgs, scenario: &Scenario) -> PathBuf {
 
 fn one(args: &ScenarioArgs, job: &Job, stop: &Stop) -> Result<Outcome, Failure> {
     let scenario = &job.scenario;
+    job.notes.iter().for_each(|line| note(line));
+    if scenario.drivers.is_empty() || scenario.algorithms.is_empty() {
+        note(&format!("{}: nothing is left to run", scenario.name));
+        return Ok(Outcome::Done);
+    }
     let started = Instant::now();
     let finished = run::run(scenario, Progress::of_stderr(), stop).map_err(|source| {
         Failure::environment(CannotRun {

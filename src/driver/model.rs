@@ -6,12 +6,13 @@
 
 mod packets;
 mod stream;
+mod tcp;
 
 use flow::{ByteSize, Limiter, Nanos, Policy, Timestamp};
 
 use super::{Stop, end_of, policy_of};
 use crate::record::Recorder;
-use crate::scenario::{Algorithm, Mode, RateChange, Scenario, User, UserLimit};
+use crate::scenario::{Algorithm, Mode, RateChange, Scenario, TcpSender, User, UserLimit};
 
 /// Why a simulation cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,7 @@ pub fn run<R: Recorder>(
             index,
             mode: mode_of(user, algorithm, scenario),
             policy,
+            tcp: algorithm.tcp,
             repetition,
             recorder,
             stop,
@@ -81,6 +83,8 @@ struct UserRun<'a, R> {
     index: u32,
     mode: Mode,
     policy: Policy,
+    /// What sends, if it is a TCP.
+    tcp: Option<TcpSender>,
     repetition: u32,
     recorder: &'a mut R,
     stop: &'a Stop,
@@ -90,6 +94,9 @@ impl<R: Recorder> flow::policy::Visitor for UserRun<'_, R> {
     type Out = Result<(), ModelError>;
 
     fn visit<L: Limiter + Clone + Send + 'static>(self, limiter: L) -> Self::Out {
+        if let Some(tcp) = self.tcp {
+            return self.tcp(tcp, limiter);
+        }
         match self.mode {
             Mode::Police => {
                 self.police(limiter);

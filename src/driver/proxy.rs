@@ -5,34 +5,32 @@
 //! side by side while their rates add up to little, each as users of its own,
 //! the algorithms interleaved.
 
-mod measure;
 mod plan;
 mod server;
 
 use std::io;
 use std::time::Duration;
 
-use bench_clients::drive::{Behaviour, drive_all};
+use bench_clients::drive::drive_all;
 use bench_clients::{
     Clock, Credentials, FlowLog, FlowPlan, Identify, Log, RunPlan, Target, Via, Wait, dial, drive,
     target,
 };
-use flow::{ByteSize, Nanos, Timestamp};
+use flow::{Nanos, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use self::plan::{Run, batches};
 use self::server::Server;
-use super::{Stop, policy_of};
+use super::measure::{self, RealRun};
+use super::{Stop, policy_of, watch};
 use crate::metrics::RunFigures;
 use crate::progress::Progress;
-use crate::scenario::{Direction, Scenario, SenderKind, UserLimit};
+use crate::scenario::{Direction, DriverKind, Scenario, UserLimit};
 
 /// From the last connection to the common start of a batch.
 const LEAD: Duration = Duration::from_millis(100);
 /// How long receivers wait for what is under way at the end.
 const DRAIN: Nanos = Nanos::from_millis(200);
-/// Bytes that an open-loop sender may have in its own queue.
-const BACKLOG: ByteSize = ByteSize::new(256 << 20);
 
 /// Why the proxy could not be driven.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +71,7 @@ pub fn left_out(scenario: &Scenario) -> Vec<String> {
     let cannot = scenario
         .algorithms
         .iter()
-        .filter(|algorithm| !algorithm.policy.modes().stream);
+        .filter(|algorithm| !algorithm.is_special() && !algorithm.policy.modes().stream);
     cannot
         .map(|algorithm| {
             format!(
@@ -198,7 +196,7 @@ async fn connect(
                         Direction::Up => bench_clients::Direction::Up,
                     },
                     generator: Box::new(scenario.generator(run.repetition, number, connection)),
-                    behaviour: behaviour(scenario),
+                    behaviour: super::behaviour(scenario),
                     start: user.start,
                     wait: Wait::Timer,
                     sends: Log::new(),
@@ -208,34 +206,6 @@ async fn connect(
         }
     }
     Ok(plans)
-}
-
-fn behaviour(scenario: &Scenario) -> Behaviour {
-    match scenario.sender {
-        SenderKind::OpenLoop => Behaviour::OpenLoop {
-            backlog_limit: BACKLOG,
-        },
-        SenderKind::Blocking => Behaviour::Blocking {
-            buffer: scenario.buffer,
-        },
-    }
-}
-
-/// Reports how far the batch is and passes a stop on; ends with the batch.
-async fn watch(
-    clock: Clock,
-    token: &CancellationToken,
-    report: &impl Fn(u64),
-    stop: &Stop,
-) -> std::convert::Infallible {
-    let mut ticks = tokio::time::interval(Duration::from_millis(100));
-    loop {
-        ticks.tick().await;
-        report(clock.now().as_nanos() / 1_000_000_000);
-        if stop.requested() {
-            token.cancel();
-        }
-    }
 }
 
 /// Changes rates when the scenario says so; ends only with an error.
@@ -279,7 +249,14 @@ fn figures_of(
             .iter()
             .map(|user| logs.by_ref().take(user.connections as usize).collect())
             .collect();
-        let figures = measure::figures(scenario, run, &by_user, lasted, cpu);
+        let real = RealRun {
+            driver: DriverKind::Proxy,
+            algorithm: run.algorithm,
+            repetition: run.repetition,
+            lasted,
+            cpu_seconds: cpu,
+        };
+        let figures = measure::figures(scenario, &real, &by_user);
         measured.push((run.index, run.repetition, figures));
     }
     measured

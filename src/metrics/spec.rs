@@ -75,7 +75,7 @@ impl RunSpec {
     pub fn new(scenario: &Scenario, algorithm: &Algorithm, driver: DriverKind) -> Self {
         let train_gap = match driver {
             DriverKind::Model => Nanos::ZERO,
-            DriverKind::Proxy => real_train_gap(scenario.reference.rate),
+            DriverKind::Proxy | DriverKind::Kernel => real_train_gap(scenario.reference.rate),
         };
         let user = |user| UserSpec::new(scenario, algorithm, user);
         Self {

@@ -119,6 +119,7 @@ pub(super) const fn name(driver: DriverKind) -> &'static str {
     match driver {
         DriverKind::Model => "model",
         DriverKind::Proxy => "proxy",
+        DriverKind::Kernel => "kernel",
     }
 }
 

@@ -275,7 +275,11 @@ fn preface(
 
 /// What a scenario asks, however often and with whichever chance.
 fn asked(scenario: &Scenario) -> Scenario {
-    let once = Repetitions { model: 1, proxy: 1 };
+    let once = Repetitions {
+        model: 1,
+        proxy: 1,
+        kernel: 1,
+    };
     Scenario {
         name: String::new(),
         seed: 0,

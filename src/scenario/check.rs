@@ -40,7 +40,11 @@ pub(super) fn is_name(
 pub(super) fn together(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
     for placed in scenario.algorithms {
         mode(placed, problems);
-        if placed.algorithm.mode != Mode::Stream && !is_as_coded(&placed.algorithm.policy) {
+        token_bucket(placed, problems);
+        if !placed.algorithm.is_special()
+            && placed.algorithm.mode != Mode::Stream
+            && !is_as_coded(&placed.algorithm.policy)
+        {
             packets_fit(placed, scenario, problems);
         }
     }
@@ -83,6 +87,19 @@ fn mode(placed: &Placed, problems: &mut Vec<Problem>) {
             .label("not in this mode")
             .help(help),
     );
+}
+
+/// The kernel's limiters, and what a simulated TCP meets, are token buckets.
+fn token_bucket(placed: &Placed, problems: &mut Vec<Problem>) {
+    let algorithm = &placed.algorithm;
+    let is_one = matches!(algorithm.policy, Policy::TokenBucket { .. });
+    if algorithm.kernel.is_some() && !is_one {
+        problems.push(
+            Problem::new(placed.at.clone(), "the kernel's limiters are token buckets")
+                .label("not in the kernel")
+                .help("write `kind = \"token-bucket\"`, or remove `kernel`"),
+        );
+    }
 }
 
 /// The seeds' limiters keep their faults, and a burst that no packet fits is one of them.
@@ -150,7 +167,10 @@ fn connections(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
         .iter()
         .map(|user| u64::from(user.get_ref().connections))
         .fold(0, u64::saturating_add);
-    let real = scenario.drivers.contains(&DriverKind::Proxy);
+    let real = scenario
+        .drivers
+        .iter()
+        .any(|driver| *driver != DriverKind::Model);
     let most = if real {
         limits::REAL_CONNECTIONS
     } else {
@@ -171,7 +191,7 @@ fn connections(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
             )
             .label("too long")
             .help(format!(
-                "at most {} with the proxy driver",
+                "at most {} with the proxy and kernel drivers",
                 limits::REAL_DURATION
             )),
         );
@@ -199,9 +219,10 @@ fn senders_wait(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
         }
         let limited = user.get_ref().limit != UserLimit::Unlimited;
         for placed in scenario.algorithms {
-            let waits = placed.algorithm.mode == Mode::Stream
-                && placed.algorithm.policy != Policy::None
-                && limited;
+            let waits = placed.algorithm.is_special()
+                || placed.algorithm.mode == Mode::Stream
+                    && placed.algorithm.policy != Policy::None
+                    && limited;
             if !waits && scenario.drivers.contains(&DriverKind::Model) {
                 let help = "the model makes a sender wait only in `mode = \"stream\"` and before a limit; give the traffic a rate";
                 problems.push(endless(help).also(placed.at.clone(), "passes all of it at once"));
@@ -214,7 +235,8 @@ fn senders_wait(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
 /// A proxy relays streams and nothing else.
 fn streams_exist(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
     let real = scenario.drivers.contains(&DriverKind::Proxy);
-    let streams = |placed: &Placed| placed.algorithm.mode == Mode::Stream;
+    let streams =
+        |placed: &Placed| placed.algorithm.mode == Mode::Stream && !placed.algorithm.is_special();
     if let (true, false, Some(first)) = (
         real,
         scenario.algorithms.iter().any(streams),

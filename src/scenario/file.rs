@@ -22,7 +22,8 @@ use super::limits;
 use super::problem::{FileProblems, Problem};
 use super::section::{self, Section};
 use super::{
-    Direction, DriverKind, Mode, Reference, Repetitions, Scenario, SenderKind, Traces, Until,
+    Congestion, Direction, DriverKind, KernelLimiter, Mode, Reference, Repetitions, Scenario,
+    SenderKind, Traces, Until,
 };
 
 /// What the command line says instead of the file.
@@ -49,8 +50,21 @@ pub struct Origin<'a> {
     pub folder: Option<&'a Path>,
 }
 
-pub(super) const DRIVERS: [(&str, DriverKind); 2] =
-    [("model", DriverKind::Model), ("proxy", DriverKind::Proxy)];
+pub(super) const DRIVERS: [(&str, DriverKind); 3] = [
+    ("model", DriverKind::Model),
+    ("proxy", DriverKind::Proxy),
+    ("kernel", DriverKind::Kernel),
+];
+pub(super) const KERNEL_LIMITERS: [(&str, KernelLimiter); 6] = [
+    ("netfilter", KernelLimiter::Netfilter),
+    ("cgroup", KernelLimiter::Cgroup),
+    ("tc", KernelLimiter::Tc),
+    ("tbf", KernelLimiter::Tbf),
+    ("htb", KernelLimiter::Htb),
+    ("pacing", KernelLimiter::Pacing),
+];
+pub(super) const CONGESTIONS: [(&str, Congestion); 2] =
+    [("reno", Congestion::Reno), ("cubic", Congestion::Cubic)];
 pub(super) const MODES: [(&str, Mode); 3] = [
     ("police", Mode::Police),
     ("shape", Mode::Shape),
@@ -343,15 +357,21 @@ impl Reader<'_> {
                 None => Some(u64::from(default)),
             };
             let (model, proxy) = (count("model", written.model), count("proxy", written.proxy));
+            let kernel = count("kernel", written.kernel);
             section.finish(self.problems);
             narrow = until?;
             written = Repetitions {
                 model: u32::try_from(model?).ok()?,
                 proxy: u32::try_from(proxy?).ok()?,
+                kernel: u32::try_from(kernel?).ok()?,
             };
         }
         let repetitions = match self.overrides.repetitions {
-            Some(n) => Repetitions { model: n, proxy: n },
+            Some(n) => Repetitions {
+                model: n,
+                proxy: n,
+                kernel: n,
+            },
             None => written,
         };
         Some((repetitions, narrow))

@@ -47,6 +47,7 @@ pub(crate) const DEFAULT_BUFFER: ByteSize = ByteSize::new(16 << 10);
 pub(crate) const DEFAULT_REPETITIONS: Repetitions = Repetitions {
     model: 30,
     proxy: 1,
+    kernel: 1,
 };
 
 /// Repetitions of the model at most, when it stops by itself.

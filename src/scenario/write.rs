@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write as _};
 
 use flow::spec::{self, Fields};
 
-use super::file::{DIRECTIONS, DRIVERS, MODES, SENDERS};
+use super::file::{CONGESTIONS, DIRECTIONS, DRIVERS, KERNEL_LIMITERS, MODES, SENDERS};
 use super::metric::Unit;
 use super::{Algorithm, Claim, Scenario, User, UserLimit};
 
@@ -68,6 +68,7 @@ impl Scenario {
         writeln!(out, "\n[repetitions]")?;
         writeln!(out, "model = {}", self.repetitions.model)?;
         writeln!(out, "proxy = {}", self.repetitions.proxy)?;
+        writeln!(out, "kernel = {}", self.repetitions.kernel)?;
         let Some(until) = &self.until else {
             return Ok(());
         };
@@ -104,7 +105,15 @@ fn write_algorithm(out: &mut String, algorithm: &Algorithm) -> fmt::Result {
     writeln!(out, "\n[[algorithm]]")?;
     pair(out, "kind", kind)?;
     pair(out, "label", &algorithm.label)?;
-    pair(out, "mode", word(&MODES, algorithm.mode))?;
+    if let Some(limiter) = algorithm.kernel {
+        pair(out, "kernel", word(&KERNEL_LIMITERS, limiter))?;
+    } else {
+        pair(out, "mode", word(&MODES, algorithm.mode))?;
+    }
+    if let Some(tcp) = algorithm.tcp {
+        pair(out, "tcp", word(&CONGESTIONS, tcp.congestion))?;
+        pair(out, "rtt", tcp.rtt)?;
+    }
     fields
         .iter()
         .try_for_each(|(key, value)| pair(out, key, value))

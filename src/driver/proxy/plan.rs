@@ -1,7 +1,7 @@
 //! Which runs go side by side.
 
 use crate::driver::policy_of;
-use crate::scenario::{Algorithm, Scenario};
+use crate::scenario::{Algorithm, DriverKind, Scenario};
 
 /// Bytes per second that runs may move together: a small part of what two
 /// cores relay, so that no run feels another.
@@ -70,7 +70,7 @@ pub(super) fn batches(scenario: &Scenario) -> Vec<Vec<Run<'_>>> {
 
 fn all(scenario: &Scenario) -> impl Iterator<Item = Run<'_>> {
     (0..scenario.repetitions.proxy).flat_map(move |repetition| {
-        let streams = |(_, algorithm): &(usize, &Algorithm)| algorithm.policy.modes().stream;
+        let streams = |(_, algorithm): &(usize, &Algorithm)| algorithm.runs_on(DriverKind::Proxy);
         let algorithms = scenario.algorithms.iter().enumerate().filter(streams);
         algorithms.map(move |(index, algorithm)| Run {
             index,

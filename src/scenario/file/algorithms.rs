@@ -2,17 +2,17 @@
 
 use std::ops::Range;
 
-use flow::Policy;
 use flow::policy::Defaults;
 use flow::spec::{Fields, SpecError};
+use flow::{Nanos, Policy};
 use toml::Spanned;
 
 use super::super::limits;
 use super::super::problem::Problem;
 use super::super::section::{self, Entry, Node, Section};
-use super::super::{Algorithm, Mode, Reference, check};
-use super::MODES;
+use super::super::{Algorithm, KernelLimiter, Mode, Reference, TcpSender, check};
 use super::spec;
+use super::{CONGESTIONS, KERNEL_LIMITERS, MODES};
 
 /// An algorithm with the places that later checks point at.
 pub(in super::super) struct Placed {
@@ -128,6 +128,8 @@ fn one_line(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) 
             label: policy.kind().to_owned(),
             policy,
             mode: *inherited.mode.as_ref()?.get_ref(),
+            kernel: None,
+            tcp: None,
         },
         at: node.span(),
         mode_at: None,
@@ -151,10 +153,18 @@ fn table(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) -> 
             .filter(|label| check::is_name(label, entry.at(), "an algorithm's label", problems)),
         None => kind.map(|(_, kind)| kind),
     };
+    let kernel_entry = section.get("kernel");
+    let kernel = kernel_entry.and_then(|entry| entry.word(&KERNEL_LIMITERS, problems));
+    let tcp_entry = section.get("tcp");
+    let tcp = tcp(tcp_entry, section.get("rtt"), problems);
     let mode_entry = section.get("mode");
+    special(&[mode_entry, kernel_entry, tcp_entry], problems);
+    let special_mode = kernel
+        .map(KernelLimiter::mode)
+        .or(tcp.map(|_| Mode::Police));
     let mode = match mode_entry {
-        Some(entry) => entry.word(&MODES, problems),
-        None => inherited.mode.as_ref().map(|mode| *mode.get_ref()),
+        Some(entry) if special_mode.is_none() => entry.word(&MODES, problems),
+        _ => special_mode.or(inherited.mode.as_ref().map(|mode| *mode.get_ref())),
     };
     let rest = section.into_rest(problems);
     let (kind_entry, kind) = kind?;
@@ -170,12 +180,64 @@ fn table(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) -> 
             label: label?.to_owned(),
             policy: policy?,
             mode: mode?,
+            kernel,
+            tcp,
         },
         at: kind_entry.at(),
         mode_at: mode_entry.map(|entry| entry.at()),
         size_at,
         label_at: label_at?,
     })
+}
+
+/// Round-trip time of a simulated path that is not written: two machines in one hall.
+const DEFAULT_RTT: Nanos = Nanos::from_millis(1);
+/// From one in a machine to one by way of a satellite.
+const RTT: (Nanos, Nanos) = (Nanos::from_micros(1), Nanos::from_secs(10));
+
+/// `tcp`, and `rtt` beside it.
+fn tcp(
+    kind: Option<Entry<'_>>,
+    rtt: Option<Entry<'_>>,
+    problems: &mut Vec<Problem>,
+) -> Option<TcpSender> {
+    let (least, most) = RTT;
+    let written = rtt.and_then(|entry| Some((entry, entry.quantity("1 ms", problems)?)));
+    if let Some((entry, value)) = written
+        && !(least..=most).contains(&value)
+    {
+        let problem = Problem::new(entry.at(), "`rtt` is out of range").label("out of range");
+        problems.push(problem.help(format!("from {least} to {most}")));
+    }
+    match (kind, rtt) {
+        (None, Some(rtt)) => {
+            let problem = Problem::new(rtt.at(), "`rtt` without `tcp`").label("of whom?");
+            problems.push(problem.help("add `tcp = \"reno\"` or `tcp = \"cubic\"`"));
+            None
+        }
+        (kind, _) => Some(TcpSender {
+            congestion: kind?.word(&CONGESTIONS, problems)?,
+            rtt: written.map_or(DEFAULT_RTT, |(_, rtt)| rtt),
+        }),
+    }
+}
+
+/// Each of `mode`, `kernel` and `tcp` says how the algorithm is applied.
+fn special(entries: &[Option<Entry<'_>>], problems: &mut Vec<Problem>) {
+    let written: Vec<_> = entries.iter().flatten().collect();
+    let tcp_polices = |entry: &&&Entry<'_>| {
+        **entry.key.get_ref() == *"mode" && entry.value.get_ref().as_str() == Some("police")
+    };
+    if let [first, second, ..] = written.as_slice()
+        && !(entries.get(1).is_some_and(Option::is_none) && tcp_polices(&first))
+    {
+        problems.push(
+            Problem::new(second.at(), "this says twice how the algorithm is applied")
+                .label("again")
+                .also(first.at(), "first")
+                .help("keep one of `mode`, `kernel` and `tcp`; `tcp` stands before a policer"),
+        );
+    }
 }
 
 fn unique(all: &[Placed], problems: &mut Vec<Problem>) {

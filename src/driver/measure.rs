@@ -3,11 +3,10 @@
 use bench_clients::FlowLog;
 use flow::{ByteSize, Nanos, Timestamp};
 
-use super::plan::Run;
-use crate::driver::label;
+use super::label;
 use crate::metrics::{RunFigures, RunMetrics, RunSpec};
 use crate::record::{FlowId, Recorder};
-use crate::scenario::{DriverKind, Scenario};
+use crate::scenario::{Algorithm, DriverKind, Scenario};
 
 /// What happened at one instant on one connection; of one instant, sends come first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,16 +23,22 @@ struct Sends {
     pending: std::collections::VecDeque<(Timestamp, ByteSize, u64)>,
 }
 
+/// Which run of which real driver.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RealRun<'a> {
+    pub(super) driver: DriverKind,
+    pub(super) algorithm: &'a Algorithm,
+    pub(super) repetition: u32,
+    /// The run may have been stopped early.
+    pub(super) lasted: Nanos,
+    /// Of the limiter, if it can be told apart.
+    pub(super) cpu_seconds: Option<f64>,
+}
+
 /// The figures of one run: `logs` of its connections by user.
-pub(super) fn figures(
-    scenario: &Scenario,
-    run: &Run<'_>,
-    logs: &[Vec<FlowLog>],
-    lasted: Nanos,
-    cpu_seconds: Option<f64>,
-) -> RunFigures {
-    let mut spec = RunSpec::new(scenario, run.algorithm, DriverKind::Proxy);
-    spec.duration = Some(lasted);
+pub(super) fn figures(scenario: &Scenario, run: &RealRun<'_>, logs: &[Vec<FlowLog>]) -> RunFigures {
+    let mut spec = RunSpec::new(scenario, run.algorithm, run.driver);
+    spec.duration = Some(run.lasted);
     let slack = timing_slack(logs);
     for user in &mut spec.users {
         user.timing_slack = slack;
@@ -48,8 +53,8 @@ pub(super) fn figures(
             }
         }
     }
-    let mut label = label(scenario, run.algorithm, DriverKind::Proxy, run.repetition);
-    label.cpu_seconds = cpu_seconds;
+    let mut label = label(scenario, run.algorithm, run.driver, run.repetition);
+    label.cpu_seconds = run.cpu_seconds;
     metrics.finish(&label)
 }
 

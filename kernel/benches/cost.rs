@@ -1,0 +1,154 @@
+//! What a packet costs: our programs by the kernel's own run-time statistics, and beside them,
+//! by the CPU time of a whole send down to the other end of the cable, `tc tbf` and nftables' `limit`.
+//!
+//! `cargo bench -p weirgate-kernel --features bpf --bench cost` as root. Rates are far above
+//! what is sent, so that nothing is dropped and every packet takes the longest way.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    missing_docs,
+    reason = "a program that measures"
+)]
+
+use std::net::UdpSocket;
+
+use kernel::config::{Format, parse};
+use kernel::engine::Engine;
+use kernel::netns::{Cable, Namespace, command, enter_fresh};
+use libbpf_rs::query::ProgInfoIter;
+use nix::time::{ClockId, clock_gettime};
+
+const PACKETS: u32 = 30_000;
+const ROUNDS: usize = 15;
+const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+fn main() {
+    // As `cargo test` calls it: nothing to test.
+    if !std::env::args().any(|word| word == "--bench") {
+        return;
+    }
+    if let Some(missing) = kernel::engine::missing() {
+        println!("SKIP: {missing}");
+        return;
+    }
+    enter_fresh().unwrap();
+    let far = Namespace::connected().unwrap();
+    let port = 9_000;
+    let _receiver = far.run(move || UdpSocket::bind((Cable::RIGHT.ipv4, port)).unwrap());
+    let socket = UdpSocket::bind((Cable::LEFT.ipv4, 0)).unwrap();
+    socket.connect((Cable::RIGHT.ipv4, port)).unwrap();
+    let nothing = round_trip(&socket);
+    println!("{:<44} {nothing:>7.0} ns a send", "no limit");
+    let show = |what: &str, ns: f64| {
+        println!("{what:<44} {ns:>7.0} ns a send, {:>6.0} more", ns - nothing);
+    };
+
+    for (what, lines) in [
+        ("hook = \"netfilter\"", "hook = \"netfilter\""),
+        ("hook = \"cgroup\"", "hook = \"cgroup\""),
+        ("hook = \"tc\"", "interface = \"wg0\"\nhook = \"tc\""),
+    ] {
+        for flows in [false, true] {
+            let engine = ours(lines, flows, 1);
+            show(
+                &format!("ours, {what}, flows = {flows}"),
+                round_trip(&socket),
+            );
+            let (ns, packets) = by_statistics(&socket);
+            println!(
+                "{:<44} {ns:>7.1} ns a packet in the program ({packets} packets)",
+                ""
+            );
+            drop(engine);
+        }
+    }
+    for rules in [10, 100, 1_000] {
+        let _engine = ours("interface = \"wg0\"\nhook = \"tc\"", false, rules);
+        let (ns, _) = by_statistics(&socket);
+        println!(
+            "{:<44} {ns:>7.1} ns a packet in the program",
+            format!("ours, {rules} rules, one met")
+        );
+    }
+
+    let tbf = [
+        "qdisc", "add", "dev", "wg0", "root", "tbf", "rate", "80gbit", "burst", "1gb", "latency",
+        "1s",
+    ];
+    match command("tc", &tbf) {
+        Ok(()) => {
+            show("tc tbf", round_trip(&socket));
+            command("tc", &["qdisc", "del", "dev", "wg0", "root"]).unwrap();
+        }
+        Err(error) => println!("tc tbf: {error}"),
+    }
+    let limit = "table ip w { chain c { type filter hook output priority 0; \
+                 limit rate over 10000 mbytes/second burst 1000 mbytes drop; }; }";
+    match command("nft", &[limit]) {
+        Ok(()) => show("nftables limit", round_trip(&socket)),
+        Err(error) => println!("nftables: {error}"),
+    }
+}
+
+/// A policer that everything meets, behind as many that nothing does.
+fn ours(lines: &str, flows: bool, rules: usize) -> Engine {
+    let rule = |i: usize, extra: &str| {
+        format!(
+            "[[rule]]\nname = \"r{i}\"\ndirection = \"egress\"\nrate = \"10 GB/s\"\nflows = {flows}\n{lines}\n{extra}\n"
+        )
+    };
+    let others: String = (1..rules).map(|i| rule(i, "remote_port = 1")).collect();
+    let loaded = parse(&(others + &rule(0, "")), Format::Toml).unwrap();
+    let mut engine = Engine::load().unwrap();
+    engine.apply(&loaded.rules).unwrap();
+    engine
+}
+
+fn send(socket: &UdpSocket, packets: u32) {
+    let datagram = [7; 64];
+    for _ in 0..packets {
+        // A receiver that is slow loses some, which is no matter here.
+        let _ = socket.send(&datagram);
+    }
+}
+
+/// Nanoseconds that this thread has had a CPU: what others do does not count.
+fn cpu_time() -> f64 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+    time.tv_sec() as f64 * 1e9 + time.tv_nsec() as f64
+}
+
+/// Nanoseconds of one send, the least of several rounds.
+fn round_trip(socket: &UdpSocket) -> f64 {
+    send(socket, PACKETS / 10);
+    let round = |_| {
+        let before = cpu_time();
+        send(socket, PACKETS);
+        (cpu_time() - before) / f64::from(PACKETS)
+    };
+    (0..ROUNDS).map(round).fold(f64::INFINITY, f64::min)
+}
+
+/// Nanoseconds in our programs by the kernel's statistics, and how many packets.
+fn by_statistics(socket: &UdpSocket) -> (f64, u64) {
+    std::fs::write(STATISTICS, "1").unwrap();
+    let before = totals();
+    send(socket, PACKETS);
+    let after = totals();
+    std::fs::write(STATISTICS, "0").unwrap();
+    let (nanos, runs) = (after.0 - before.0, after.1 - before.1);
+    (nanos as f64 / runs.max(1) as f64, runs)
+}
+
+fn totals() -> (u64, u64) {
+    let ours = ["wg_netfilter", "wg_cgroup_egres", "wg_tc_egress"];
+    ProgInfoIter::default()
+        .filter(|program| {
+            ours.iter()
+                .any(|name| program.name.to_string_lossy().starts_with(name))
+        })
+        .fold((0, 0), |(nanos, runs), program| {
+            (nanos + program.run_time_ns, runs + program.run_cnt)
+        })
+}
