@@ -526,7 +526,7 @@ fn failed_login(credentials: &Credentials, source: IpAddr, reason: &'static str)
     let source = source.to_canonical();
     let name = String::from_utf8_lossy(&credentials.name);
     let user: String = name.chars().take(64).collect();
-    tracing::warn!(%source, reason, ?user, "auth_failed");
+    tracing::warn!(%source, reason, user = user.as_str(), "auth_failed");
     LoginError::Refused
 }
 

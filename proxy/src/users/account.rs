@@ -40,6 +40,8 @@ struct State {
     own: Rules,
     rules: Rules,
     standing: Standing,
+    /// Whether the standing has been found out.
+    is_known: bool,
     /// When the standing may change by itself.
     review_at: Option<Moment>,
     /// What the budgets were made of.
@@ -108,6 +110,7 @@ impl Account {
             own: Rules::default(),
             rules: Rules::default(),
             standing: Standing::Good,
+            is_known: false,
             review_at: None,
             applied: Limits::Unlimited,
             budgets: Budgets::default(),
@@ -225,10 +228,11 @@ impl Account {
             _ if over => Standing::OverQuota,
             _ => Standing::Good,
         };
-        if state.standing != standing {
-            tracing::info!(user = %self.name, before = ?state.standing, now = ?standing, "standing changed");
-            state.standing = standing;
+        if state.is_known && state.standing != standing {
+            tracing::info!(user = %self.name.escape_debug(), before = ?state.standing, now = ?standing, "standing changed");
         }
+        state.standing = standing;
+        state.is_known = true;
         if let Some(why) = state.refused() {
             state.close_all(why);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::account::Account;
-use super::calendar::Moment;
+use super::calendar::{Moment, Period};
 use super::store::{Booked, Delta, Store, StoreError};
 use super::{Direction, PeriodUsage, Usage};
 
@@ -246,7 +246,9 @@ impl Counters {
 impl Books {
     /// What the database holds of the current period.
     fn of_period(&self) -> Usage {
-        if self.stored.period.start == self.period_start {
+        if self.period_start == Period::Never.around(self.period_start).start {
+            self.stored.usage
+        } else if self.stored.period.start == self.period_start {
             self.stored.period.usage
         } else {
             Usage::default()
@@ -341,14 +343,25 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_without_a_period_counts_all_there_ever_was() {
+        let counters = Counters::default();
+        counters.set_stored(booked(1_000, 100, 60));
+        let never = Period::Never.around(Moment::from_unix_seconds(500)).start;
+        assert!(!counters.watch(Some(1_001), never));
+        counters.add(Direction::Up, 1);
+        assert!(counters.trips());
+        assert_eq!(counters.period().usage, up(1_001));
+    }
+
+    #[test]
     fn what_others_wrote_counts_too() {
         let counters = Counters::default();
-        counters.watch(Some(100), Moment::from_unix_seconds(0));
+        counters.watch(Some(100), Moment::from_unix_seconds(7));
         counters.add(Direction::Up, 10);
         let delta = counters.taken(1);
         counters.add(Direction::Up, 5);
         // Another server has written 50 meanwhile.
-        counters.settle(delta.usage, Some(booked(60, 0, 60)));
+        counters.settle(delta.usage, Some(booked(60, 7, 60)));
         assert_eq!(counters.usage(), up(65));
         assert_eq!(counters.period().usage, up(65));
         // Found out later that it had been written.

@@ -43,7 +43,8 @@ pub enum Cap {
 pub enum Quota {
     /// Any amount. Written `none`.
     None,
-    /// So much in each period: `10GB/monthly@15`; without a period, ever.
+    /// So much in each period: `10GB/monthly@15`; without a period, in the
+    /// whole life of the account.
     Of {
         /// Payload of both directions.
         bytes: ByteSize,

@@ -132,6 +132,7 @@ fn a_closed_connection_is_one_json_object() {
         (&event["upload_bytes"], &event["download_bytes"]),
         (&bytes.into(), &bytes.into())
     );
+    assert!(event["throttled_seconds"].is_number());
     let seconds = |key: &str| event[key].as_f64().unwrap();
     // 34 bytes through a bucket of 10 at 1 kB/s.
     assert!(seconds("throttled_seconds") > 0.005, "{event}");
