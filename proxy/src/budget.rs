@@ -233,6 +233,11 @@ impl Cap {
             floor,
         }
     }
+
+    /// As [`Budget::set_policy`].
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        self.budget.set_policy(policy);
+    }
 }
 
 /// One connection's place at a budget, in one direction.

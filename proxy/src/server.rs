@@ -266,7 +266,10 @@ impl Door {
             tracing::warn!(%source, "refused: too many connections");
             return;
         };
-        if let Err(error) = socket::prepare(&client) {
+        // Elsewhere they have it from the listener.
+        if !cfg!(target_os = "linux")
+            && let Err(error) = socket::prepare(&client)
+        {
             tracing::debug!(%source, %error, "a client left at once");
             return;
         }

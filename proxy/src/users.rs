@@ -195,8 +195,12 @@ impl Users {
         Ok(users)
     }
 
-    /// Puts a limit above those of all users; it cannot be taken away again.
+    /// Puts a limit above those of all users; from then on only the limit itself
+    /// can be changed.
     pub(crate) fn set_bandwidth(&self, bandwidth: Bandwidth) {
+        if let Some(cap) = self.0.clock.cap() {
+            return cap.set_policy(bandwidth.limit);
+        }
         let cap = budget::Cap::new(bandwidth.limit, bandwidth.floor, Clock::new());
         self.0.clock.set_cap(cap);
     }

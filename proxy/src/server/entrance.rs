@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::{Listener, ListenerTls};
 use crate::protocol::opening::{Opening, Openings};
+use crate::socket;
 use crate::tls::Certificates;
 
 /// Clients that the kernel completes before we accept them.
@@ -109,6 +110,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         TcpSocket::new_v6()?
     };
     socket.set_reuseaddr(true)?;
+    // For all of its clients at once.
+    socket::prepare(&socket)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

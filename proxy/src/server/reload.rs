@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
 use super::Shared;
-use crate::config::Config;
+use crate::config::{Bandwidth, Config};
 use crate::egress::Egress;
 use crate::tls::{Certificates, TlsError};
 
@@ -39,8 +39,8 @@ impl Handle {
     /// the certificates again.
     ///
     /// Changes at once: `allow_egress`, `egress`, `accounting_interval`, `timeouts`,
-    /// `caps`, `registration`. Needs a restart: `listen`, `listener`,
-    /// `database`, the paths in `tls`.
+    /// `caps`, `registration`, the limit in `bandwidth`. Needs a restart: `listen`,
+    /// `listener`, `database`, the paths in `tls`, and anything else in `bandwidth`.
     ///
     /// # Errors
     /// [`TlsError`] if the certificates cannot be used: then nothing has changed.
@@ -57,6 +57,11 @@ impl Handle {
         stays("listener", running.listeners != config.listeners);
         stays("database", running.database != config.database);
         stays("tls", running.tls != config.tls);
+        let bandwidth = bandwidth(running.bandwidth, config.bandwidth);
+        stays(
+            "bandwidth",
+            bandwidth.is_none() && running.bandwidth != config.bandwidth,
+        );
         let mut live = |key, differs: bool| {
             if differs {
                 done.changed.push(key);
@@ -71,16 +76,21 @@ impl Handle {
         live("timeouts", running.timeouts != config.timeouts);
         live("caps", running.caps != config.caps);
         live("registration", running.registration != config.registration);
+        live("bandwidth", bandwidth.is_some());
         let before = running.caps.connections;
         *running = Config {
             listen: running.listen.clone(),
             listeners: running.listeners.clone(),
             database: running.database.clone(),
             tls: running.tls.clone(),
+            bandwidth: bandwidth.or(running.bandwidth),
             ..config
         };
         let shared = self.current.borrow().with(&running, &self.addrs);
         resize(&shared.places, before, running.caps.connections);
+        if let Some(bandwidth) = bandwidth {
+            shared.users.set_bandwidth(bandwidth);
+        }
         self.current.send_replace(Arc::new(shared));
         Ok(done)
     }
@@ -108,6 +118,13 @@ impl Shared {
             ids: Arc::clone(&self.ids),
         }
     }
+}
+
+/// A limit of the whole server that can take the place of `running`: another
+/// limit with the same floor.
+fn bandwidth(running: Option<Bandwidth>, next: Option<Bandwidth>) -> Option<Bandwidth> {
+    let (running, next) = (running?, next?);
+    (running != next && running.floor == next.floor).then_some(next)
 }
 
 /// More places at once; fewer as soon as that many are free. Meanwhile, nobody

@@ -344,3 +344,24 @@ async fn all_users_together_keep_the_limit_of_the_server() {
     assert!(got[1] <= 110_000, "{got:?}");
     assert!(got[0].abs_diff(got[2]) < 100_000, "{got:?}");
 }
+
+#[tokio::test]
+async fn the_limit_of_the_server_changes_while_it_runs() {
+    let bandwidth = |rate| {
+        let limit = bucket(rate, 1_500);
+        Some(proxy::Bandwidth { limit, floor: None })
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = proxy::Config::new(proxy::Database::file(folder.path().join("users.db")));
+    config.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    config.bandwidth = bandwidth(1_000);
+    let server = proxy::Server::bind(config.clone()).await.unwrap();
+    let handle = server.handle();
+    config.bandwidth = bandwidth(2_000);
+    assert_eq!(
+        handle.reload(config.clone()).unwrap().changed,
+        ["bandwidth"]
+    );
+    config.bandwidth = None;
+    assert_eq!(handle.reload(config).unwrap().needs_restart, ["bandwidth"]);
+}
