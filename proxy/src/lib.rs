@@ -4,7 +4,7 @@
 //! ```text
 //! config -> server (bind, accept, drain) -> session (layers, handshake, tunnel or forward)
 //!        -> relay (two directions) -> budget (flow's algorithms and a clock)
-//! users (accounts in memory) -> users/store (SQLite); protocol (codecs); egress (targets)
+//! users (accounts in memory) -> users/store (SQLite, PostgreSQL); protocol (codecs); egress (targets)
 //! ```
 //!
 //! In a program or a test:

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use proxy::config::file::File;
-use proxy::users::{NewUser, Rules, random_password};
+use proxy::users::{NewUser, Rules, StoreError, random_password};
 use proxy::{PasswordCost, Users};
 
 use super::Failure;
@@ -47,9 +47,13 @@ impl Init {
         };
         let text = TEMPLATE.replace("# database = \"/var/lib/weirgate/weirgate.db\"", &line);
         File::parse(&self.config, &text).map_err(Failure::environment)?;
-        write(&self.config, &text)?;
         let users = Users::open(&database, PasswordCost::default()).await;
         let users = users.map_err(Failure::environment)?;
+        if users.get(&self.user).is_some() {
+            let name = self.user.clone();
+            return Err(Failure::request(StoreError::Exists { name }));
+        }
+        write(&self.config, &text)?;
         let password = match &given {
             Some(password) => password.clone(),
             None => random_password()

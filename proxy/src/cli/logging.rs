@@ -37,6 +37,7 @@ enum Format {
 pub(crate) struct Log {
     arguments: LogArgs,
     level: reload::Handle<LevelFilter, Registry>,
+    format: LogFormat,
 }
 
 impl LogArgs {
@@ -56,6 +57,7 @@ impl LogArgs {
         Log {
             arguments: self,
             level,
+            format: self.format(file),
         }
     }
 
@@ -83,9 +85,10 @@ impl LogArgs {
 }
 
 impl Log {
-    /// Takes over another level.
-    pub(crate) fn reload(&self, file: LogTable) {
+    /// Takes over another level, and names what cannot be taken over.
+    pub(crate) fn reload(&self, file: LogTable) -> Option<&'static str> {
         // It fails only if the log is gone, and then there is nobody to tell.
         let _ = self.level.reload(self.arguments.level(file));
+        (self.arguments.format(file) != self.format).then_some("log.format")
     }
 }

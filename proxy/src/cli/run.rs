@@ -29,17 +29,14 @@ impl Run {
         log: LogArgs,
         inherited: Vec<TcpListener>,
     ) -> Result<(), Failure> {
+        let inherits = !inherited.is_empty();
         let Settings {
-            mut config,
+            config,
             log: log_table,
             is_bare,
-            listens,
             ..
-        } = self.config.resolve()?;
+        } = resolve(&self.config, inherits)?;
         let log = log.start(log_table);
-        if !inherited.is_empty() && !listens {
-            config.listen.clear();
-        }
         let server = Server::bind_with(config, inherited)
             .await
             .map_err(Failure::environment)?;
@@ -59,11 +56,22 @@ impl Run {
         out.flush().map_err(Failure::environment)?;
         let handle = server.handle();
         let (stop, reloads) = signals.split();
-        tokio::spawn(follow(reloads, self.config, handle, log));
+        let resolve = move || resolve(&self.config, inherits);
+        tokio::spawn(follow(reloads, resolve, handle, log));
         systemd::ready();
         let done = server.run(stop.asked()).await;
         done.map_err(Failure::environment)
     }
+}
+
+/// The settings; whoever was handed a socket does not listen on the default
+/// address beside it.
+fn resolve(config: &ConfigArgs, inherits: bool) -> Result<Settings, Failure> {
+    let mut settings = config.resolve()?;
+    if inherits && !settings.listens {
+        settings.config.listen.clear();
+    }
+    Ok(settings)
 }
 
 /// The first user of a database that has none, and their password.
@@ -84,16 +92,20 @@ async fn first_login(server: &Server) -> Result<Option<String>, Failure> {
 
 /// Reads the config again whenever a signal says so: the new one is taken
 /// whole, or the old one stays.
-async fn follow(mut reloads: Reloads, config: ConfigArgs, handle: Handle, log: Log) {
+async fn follow(
+    mut reloads: Reloads,
+    resolve: impl Fn() -> Result<Settings, Failure>,
+    handle: Handle,
+    log: Log,
+) {
     while reloads.asked().await {
         systemd::reloading();
-        let taken = config
-            .resolve()
+        let taken = resolve()
             .map_err(|failure| failure.to_string())
             .and_then(|settings| {
                 let done = handle.reload(settings.config);
-                let done = done.map_err(|error| error.to_string())?;
-                log.reload(settings.log);
+                let mut done = done.map_err(|error| error.to_string())?;
+                done.needs_restart.extend(log.reload(settings.log));
                 Ok(done)
             });
         match taken {

@@ -48,6 +48,9 @@ fn init_writes_a_config_and_the_first_user() {
     let (code, error) = place.failure("init --config w.toml --user bob");
     assert_eq!(code, Some(2));
     assert!(error.contains("w.toml"), "{error}");
+    let (code, error) = place.failure("init --config v.toml --user ada");
+    assert_eq!(code, Some(2));
+    assert!(error.contains("already") && !place.path().join("v.toml").exists());
     // With a password of one's own, none is printed.
     let said = stdout(
         &place,
@@ -265,12 +268,11 @@ fn what_cannot_change_live_is_named() {
     });
     config(
         &place,
-        "allow_egress = [\"10.0.0.0/9\"]\naccounting_interval = \"2s\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n",
+        "allow_egress = [\"10.0.0.0/9\"]\naccounting_interval = \"2s\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n",
     );
     server.signal("HUP");
     let logged = server.wait_for_log("config reloaded");
-    let expected =
-        "changed=[\"allow_egress\", \"accounting_interval\"] needs_restart=[\"listener\"]";
+    let expected = "changed=[\"allow_egress\", \"accounting_interval\"] needs_restart=[\"listener\", \"log.format\"]";
     assert!(logged.contains(expected), "{logged}");
 }
 
@@ -333,4 +335,6 @@ fn sockets_of_systemd_are_served() {
     let mut echoed = [0; 5];
     client.read_exact(&mut echoed).unwrap();
     assert_eq!(&echoed, b"hello");
+    server.signal("HUP");
+    server.wait_for_log("config reloaded changed=[] needs_restart=[]");
 }
