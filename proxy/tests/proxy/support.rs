@@ -19,6 +19,10 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) users: Users,
+    #[cfg_attr(
+        not(feature = "tls"),
+        allow(dead_code, reason = "only tests of TLS renew certificates")
+    )]
     pub(crate) certificates: proxy::tls::Certificates,
     pub(crate) folder: tempfile::TempDir,
     stop: oneshot::Sender<()>,
