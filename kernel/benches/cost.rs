@@ -16,11 +16,13 @@ use std::net::UdpSocket;
 use kernel::config::{Format, parse};
 use kernel::engine::Engine;
 use kernel::netns::{Cable, Namespace, command, enter_fresh};
+use kernel::rule::Rules;
 use libbpf_rs::query::ProgInfoIter;
 use nix::time::{ClockId, clock_gettime};
 
 const PACKETS: u32 = 30_000;
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 5;
+const TURNS: usize = 5;
 const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 fn main() {
@@ -38,29 +40,20 @@ fn main() {
     let _receiver = far.run(move || UdpSocket::bind((Cable::RIGHT.ipv4, port)).unwrap());
     let socket = UdpSocket::bind((Cable::LEFT.ipv4, 0)).unwrap();
     socket.connect((Cable::RIGHT.ipv4, port)).unwrap();
-    let nothing = round_trip(&socket);
-    println!("{:<44} {nothing:>7.0} ns a send", "no limit");
-    let show = |what: &str, ns: f64| {
-        println!("{what:<44} {ns:>7.0} ns a send, {:>6.0} more", ns - nothing);
-    };
-
     for (what, lines) in [
-        ("hook = \"netfilter\"", "hook = \"netfilter\""),
-        ("hook = \"cgroup\"", "hook = \"cgroup\""),
-        ("hook = \"tc\"", "interface = \"wg0\"\nhook = \"tc\""),
+        ("netfilter", "hook = \"netfilter\""),
+        ("cgroup", "hook = \"cgroup\""),
+        ("tc", "interface = \"wg0\"\nhook = \"tc\""),
     ] {
         for flows in [false, true] {
-            let engine = ours(lines, flows, 1);
-            show(
-                &format!("ours, {what}, flows = {flows}"),
-                round_trip(&socket),
-            );
-            let (ns, packets) = by_statistics(&socket);
-            println!(
-                "{:<44} {ns:>7.1} ns a packet in the program ({packets} packets)",
-                ""
-            );
-            drop(engine);
+            let (mut engine, rules) = ours(lines, flows, 1);
+            let (ns, _) = by_statistics(&socket);
+            let ours = format!("ours, {what}, flows = {flows}");
+            println!("{ours:<34} {ns:>7.0} ns in the program");
+            show(&ours, &socket, |on| {
+                let nothing = Rules::default();
+                engine.apply(if on { &rules } else { &nothing }).unwrap();
+            });
         }
     }
     for rules in [10, 100, 1_000] {
@@ -72,27 +65,53 @@ fn main() {
         );
     }
 
-    let tbf = [
-        "qdisc", "add", "dev", "wg0", "root", "tbf", "rate", "80gbit", "burst", "1gb", "latency",
-        "1s",
-    ];
-    match command("tc", &tbf) {
-        Ok(()) => {
-            show("tc tbf", round_trip(&socket));
-            command("tc", &["qdisc", "del", "dev", "wg0", "root"]).unwrap();
+    let on = "qdisc add dev wg0 root tbf rate 80gbit burst 1gb latency 1s";
+    switched("tc tbf", &socket, "tc", [on, "qdisc del dev wg0 root"]);
+    let on = "table ip w { chain c { type filter hook output priority 0; \
+              limit rate over 10000 mbytes/second burst 1000 mbytes drop; }; }";
+    switched("nftables limit", &socket, "nft", [on, "delete table ip w"]);
+}
+
+/// What another limiter costs, which `program` switches on and off.
+fn switched(what: &str, socket: &UdpSocket, program: &str, lines: [&str; 2]) {
+    let call = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        command(program, &words)
+    };
+    if let Err(error) = call(lines[0]) {
+        println!("{what}: {error}");
+        return;
+    }
+    call(lines[1]).unwrap();
+    let mut was = false;
+    show(what, socket, |on| {
+        if on != was {
+            call(lines[usize::from(!on)]).unwrap();
+            was = on;
         }
-        Err(error) => println!("tc tbf: {error}"),
+    });
+}
+
+/// A send without and with a limiter, in turns.
+fn show(what: &str, socket: &UdpSocket, mut switch: impl FnMut(bool)) {
+    let mut least = [f64::INFINITY; 2];
+    for _ in 0..TURNS {
+        for on in [false, true] {
+            switch(on);
+            let least = &mut least[usize::from(on)];
+            *least = least.min(round_trip(socket));
+        }
     }
-    let limit = "table ip w { chain c { type filter hook output priority 0; \
-                 limit rate over 10000 mbytes/second burst 1000 mbytes drop; }; }";
-    match command("nft", &[limit]) {
-        Ok(()) => show("nftables limit", round_trip(&socket)),
-        Err(error) => println!("nftables: {error}"),
-    }
+    switch(false);
+    let [without, with] = least;
+    println!(
+        "{what:<34} {with:>7.0} ns a send, {:>5.0} more than without",
+        with - without
+    );
 }
 
 /// A policer that everything meets, behind as many that nothing does.
-fn ours(lines: &str, flows: bool, rules: usize) -> Engine {
+fn ours(lines: &str, flows: bool, rules: usize) -> (Engine, Rules) {
     let rule = |i: usize, extra: &str| {
         format!(
             "[[rule]]\nname = \"r{i}\"\ndirection = \"egress\"\nrate = \"10 GB/s\"\nflows = {flows}\n{lines}\n{extra}\n"
@@ -102,7 +121,7 @@ fn ours(lines: &str, flows: bool, rules: usize) -> Engine {
     let loaded = parse(&(others + &rule(0, "")), Format::Toml).unwrap();
     let mut engine = Engine::load().unwrap();
     engine.apply(&loaded.rules).unwrap();
-    engine
+    (engine, loaded.rules)
 }
 
 fn send(socket: &UdpSocket, packets: u32) {

@@ -110,6 +110,36 @@ mod tests {
         assert_eq!(timestamp(765_675_999_999), "00:12:45.675");
     }
 
+    /// S4: ports were byte-swapped, and one record stood for all flows.
+    #[test]
+    fn a_flow_is_named_as_its_packets_are() {
+        let seen = FlowCounts {
+            rule: "downloads".into(),
+            flow: kernel::engine::Flow {
+                protocol: 6,
+                remote: [192, 0, 2, 7].into(),
+                remote_port: 443,
+                local: [10, 0, 0, 1].into(),
+                local_port: 50_000,
+            },
+            counts: kernel::engine::Counts::default(),
+        };
+        let record = |ingress| flow_record("00:00:01.000", &seen, ingress, &Sides::default());
+        let (to_us, from_us) = (record(true), record(false));
+        assert_eq!(
+            (&to_us["src_ip"], &to_us["src_port"]),
+            (&json!("192.0.2.7"), &json!(443))
+        );
+        assert_eq!(
+            (&to_us["dst_ip"], &to_us["dst_port"]),
+            (&json!("10.0.0.1"), &json!(50_000))
+        );
+        assert_eq!(
+            (&from_us["dst_ip"], &from_us["protocol"]),
+            (&json!("192.0.2.7"), &json!("TCP"))
+        );
+    }
+
     #[test]
     fn rates_are_in_mib() {
         assert_eq!(mib(Some(1 << 20)), json!(1.0));
