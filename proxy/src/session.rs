@@ -10,6 +10,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,7 +134,8 @@ pub(crate) async fn serve(
         counted: None,
     };
     let mut inbox = Inbox::new(client);
-    let opened = open(&mut inbox, &mut peer, &rules, &shared).await;
+    // Boxed: what comes after lasts longer, and has no use for its memory.
+    let opened = Box::pin(open(&mut inbox, &mut peer, &rules, &shared)).await;
     match opened {
         Ok(Some(opened)) => match opened.wish {
             Wish::Tunnel => tunnel::serve(inbox, &shared, &peer, &opened).await,
@@ -145,8 +147,8 @@ pub(crate) async fn serve(
                 Box::pin(forward::serve(inbox, &shared, &peer, opened)).await;
             }
         },
-        Ok(None) => linger(inbox).await,
-        Err(error) => reject(inbox, &peer, error).await,
+        Ok(None) => Box::pin(linger(inbox)).await,
+        Err(error) => Box::pin(reject(inbox, &peer, error)).await,
     }
 }
 
@@ -187,7 +189,8 @@ async fn open(
         }
         handshake::run(inbox, opening, peer.source.ip(), shared).await
     };
-    in_time(request, shared.timeouts.handshake, shared).await
+    // Not moved from here to there: each place would take its memory.
+    in_time(pin!(request), shared.timeouts.handshake, shared).await
 }
 
 /// Runs a handshake until its deadline, or until others need its place.
@@ -240,7 +243,7 @@ async fn linger(inbox: Inbox) {
 /// Reaches the target of a request, unless the user or the server goes first.
 async fn dial(shared: &Shared, opened: &Opened) -> Result<TcpStream, SessionError> {
     tokio::select! {
-        dialled = shared.egress.connect(&opened.user, &opened.target) => Ok(dialled?),
+        dialled = Box::pin(shared.egress.connect(&opened.user, &opened.target)) => Ok(dialled?),
         why = opened.user.revoked() => Err(why.into()),
         () = shared.cut.cancelled() => Err(SessionError::Stopping),
     }
@@ -275,7 +278,7 @@ async fn refuse(mut inbox: Inbox, log: &Log<'_>, error: &SessionError) {
     log.refused(error);
     let words = answer::refused(log.opened.dialect, error);
     if inbox.write(&words).await.is_ok() {
-        linger(inbox).await;
+        Box::pin(linger(inbox)).await;
     }
 }
 
@@ -283,4 +286,20 @@ async fn refuse(mut inbox: Inbox, log: &Log<'_>, error: &SessionError) {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a task of `serve` holds for as long as its connection lives.
+    const fn task<A, B, C, D, F: Future>(_: &impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_costs_little_memory() {
+        let bytes = task(&serve);
+        assert!(bytes <= 2_048, "{bytes} bytes for each connection");
+    }
 }

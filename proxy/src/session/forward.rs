@@ -35,7 +35,7 @@ pub(super) async fn serve(mut inbox: Inbox, shared: &Shared, peer: &Peer, mut op
             After::Close => return linger(inbox).await,
             After::Reset => return inbox.reset(),
         }
-        let request = handshake::http(&mut inbox, peer.source.ip(), shared);
+        let request = Box::pin(handshake::http(&mut inbox, peer.source.ip(), shared));
         opened = match in_time(request, shared.timeouts.keep_alive, shared).await {
             Ok(opened) => opened,
             Err(error) if inbox.is_empty() && is_quiet(&error) => return,

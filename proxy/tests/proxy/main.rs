@@ -17,6 +17,7 @@ mod limits;
 mod listeners;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod pysocks;
 mod relay;
 mod rules;
 mod support;
