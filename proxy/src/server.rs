@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -201,7 +201,8 @@ impl Server {
 
     /// Serves until `shutdown` is ready, then drains: accepts nobody, lets open
     /// connections end for the time the config gives them, cuts the rest, and
-    /// writes the last of the usage.
+    /// writes the last of the usage, for which a database that is away has as
+    /// much time again.
     ///
     /// # Errors
     /// [`RunError`]
@@ -238,7 +239,7 @@ impl Server {
         if let Err(error) = books.await {
             tracing::error!(%error, "the task that writes usage has failed");
         }
-        Ok(shared.users.flush().await?)
+        last_flush(&shared.users, drain).await
     }
 }
 
@@ -317,6 +318,20 @@ async fn keep_books(mut current: watch::Receiver<Arc<Shared>>, done: Cancellatio
             _ => {}
         }
         works = outcome.is_ok();
+    }
+}
+
+/// Writes the last of the usage; a database that is away has so long to come back.
+async fn last_flush(users: &Users, patience: Duration) -> Result<(), RunError> {
+    let since = Instant::now();
+    loop {
+        match users.flush().await {
+            Err(error) if since.elapsed() < patience => {
+                tracing::warn!(%error, "the last of the usage cannot be written yet");
+                tokio::time::sleep(REFRESH).await;
+            }
+            done => return Ok(done?),
+        }
     }
 }
 

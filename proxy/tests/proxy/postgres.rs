@@ -43,8 +43,14 @@ async fn a_server_keeps_exact_accounts_while_the_database_comes_and_goes() {
     hello(&mut proxy.line_as("bob", PASSWORD, echo().await).await).await;
     tokio::task::block_in_place(|| postgres.run());
     hello(&mut client).await;
+    tokio::task::block_in_place(|| postgres.stop());
+    hello(&mut client).await;
     drop(client);
-    let (_, _folder) = proxy.stop().await;
+    // It stops while the database is away, and waits for it.
+    let stopping = tokio::spawn(proxy.stop());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::task::block_in_place(|| postgres.run());
+    let (_, _folder) = stopping.await.unwrap();
     drop(other);
     let after = Users::open(&database, PasswordCost::LEAST).await.unwrap();
     let moved = |name| {
@@ -52,6 +58,6 @@ async fn a_server_keeps_exact_accounts_while_the_database_comes_and_goes() {
             .usage(name)
             .map(|usage| (usage.upload_bytes, usage.download_bytes))
     };
-    assert_eq!(moved(NAME), Some((15, 15)));
+    assert_eq!(moved(NAME), Some((20, 20)));
     assert_eq!(moved("bob"), Some((5, 5)));
 }
