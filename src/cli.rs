@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use flow::{ByteSize, Nanos, Policy};
+use flow::{ByteRate, ByteSize, Nanos, Policy};
 
 use crate::scenario::{DriverKind, Overrides, limits};
 
@@ -29,10 +29,14 @@ pub enum Command {
     Scenario(ScenarioArgs),
     /// Validate scenarios and run nothing
     Check(CheckArgs),
-    /// Write the traffic that a scenario offers: `t_ns,size,user,connection`
+    /// Write the traffic that a scenario offers, or a capture, as a trace: `t_ns,size,user,connection`
     Traffic(TrafficArgs),
-    /// Run one algorithm over a recorded trace
+    /// Run one algorithm over a recorded trace or capture
     Replay(ReplayArgs),
+    /// Find a generator like a trace, and the bucket that it needs at each rate
+    Fit(FitArgs),
+    /// Estimate rate and depth of whatever limits a stream, from what arrives alone
+    Probe(ProbeArgs),
     /// Draw the tables and plots of a run again from its CSV
     Report(ReportArgs),
     /// Show two runs side by side, with ratios and their intervals
@@ -87,7 +91,7 @@ pub struct CheckArgs {
 /// Arguments of `traffic`.
 #[derive(Args, Debug)]
 pub struct TrafficArgs {
-    /// Scenario file
+    /// Scenario file, or a capture (pcap, pcapng)
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Trace to write
@@ -98,7 +102,7 @@ pub struct TrafficArgs {
 /// Arguments of `replay`.
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
-    /// Trace to read: CSV with the columns `t_ns,size,user,connection`
+    /// Trace to read: CSV with the columns `t_ns,size,user,connection`, or a capture (pcap, pcapng)
     #[arg(long, value_name = "TRACE")]
     pub trace: PathBuf,
     /// Algorithm, such as "token-bucket:rate=5000B/s,burst=5000B"
@@ -117,6 +121,63 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "EVENTS")]
     pub events: Option<PathBuf>,
     /// Print the metrics as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `fit`.
+#[derive(Args, Debug)]
+pub struct FitArgs {
+    /// Trace to read: CSV with the columns `t_ns,size,user,connection`, or a capture (pcap, pcapng)
+    #[arg(value_name = "TRACE")]
+    pub trace: PathBuf,
+    /// Take the packets of this user (in a capture: of this host) alone
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Seed of the candidates' random numbers
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(..=limits::SEED))]
+    pub seed: u64,
+    /// Write `scenario.toml`, `candidates.csv`, `burstiness.csv` and `burstiness.png` into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `probe`.
+#[derive(Args, Debug)]
+pub struct ProbeArgs {
+    /// What arrived at the receiver of a flood: CSV with the columns
+    /// `t_ns,size,user,connection`, or a capture (pcap, pcapng)
+    #[arg(value_name = "ARRIVALS", required_unless_present = "limiter")]
+    pub arrivals: Option<PathBuf>,
+    /// Take the packets of this user (in a capture: of this host) alone
+    #[arg(long, value_name = "NAME", requires = "arrivals")]
+    pub user: Option<String>,
+    /// Flood a model instead, such as "token-bucket:rate=5000B/s,burst=5000B"
+    #[arg(long, value_name = "SPEC", value_parser = limiter, conflicts_with = "arrivals")]
+    pub limiter: Option<Policy>,
+    /// How the model is applied
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "police",
+        conflicts_with = "arrivals"
+    )]
+    pub mode: ReplayMode,
+    /// Rate of the flood through the model [default: 10 times the limit]
+    #[arg(long, value_name = "RATE", conflicts_with = "arrivals")]
+    pub flood: Option<ByteRate>,
+    /// Length of the flood through the model
+    #[arg(long, value_name = "D", default_value = "60 s", value_parser = duration, conflicts_with = "arrivals")]
+    pub duration: Nanos,
+    /// Seed of the flood's packet sizes
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        conflicts_with = "arrivals"
+    )]
+    pub seed: u64,
+    /// Print the estimate as JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -3,9 +3,12 @@
 
 mod check;
 mod compare;
+mod fit;
+mod probe;
 mod replay;
 mod report;
 mod scenario;
+mod trace_file;
 mod traffic;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -104,6 +107,8 @@ pub fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Check(args) => check::run(&args),
         Command::Traffic(args) => traffic::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Fit(args) => fit::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
     }

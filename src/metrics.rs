@@ -42,6 +42,7 @@ use series::{Series, Stream};
 use user::UserMetrics;
 
 pub use collect::Collector;
+pub use level::smallest_buckets;
 pub use spec::{RunLabel, RunSpec, Step, UserSpec, real_train_gap};
 
 /// Every metric of one run, fed by a driver.

@@ -15,6 +15,7 @@ mod host;
 mod html;
 mod json;
 mod metric;
+pub mod plain;
 mod plot;
 #[cfg(test)]
 mod sample;
@@ -34,6 +35,7 @@ use crate::scenario::{LoadError, Overrides, Scenario};
 pub use compare::compare;
 pub use gate::{Gate, gate};
 pub use host::{DecisionCost, Host};
+pub use plot::burstiness::Curve;
 pub use table::Look;
 
 /// The name in every report.
@@ -214,6 +216,18 @@ pub fn write(
         }
     }
     draft.finish()
+}
+
+/// The picture of a burstiness curve, as PNG.
+///
+/// # Errors
+/// [`ReportError::Draw`] if it cannot be drawn.
+pub fn burstiness_png(curve: &Curve<'_>) -> Result<Vec<u8>, ReportError> {
+    let picture = plot::burstiness::scene(curve).png(PIXELS);
+    picture.map_err(|source| ReportError::Draw {
+        name: "burstiness.png".to_owned(),
+        source: source.into(),
+    })
 }
 
 /// Users in the terminal's table; with more, `users.csv` and the page have them.

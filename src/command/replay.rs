@@ -6,8 +6,6 @@ mod tally;
 mod text;
 
 use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
 
 use flow::{Limiter, Policer, Shaper};
 use miette::Diagnostic;
@@ -16,28 +14,11 @@ use traffic::{TraceError, TraceReader};
 use self::events::Events;
 use self::limit::{Apply, Each};
 use self::tally::Tally;
-use super::{Failure, Outcome, note, print};
+use super::{Failure, Outcome, note, print, trace_file};
 use crate::cli::{ReplayArgs, ReplayMode};
 use crate::driver::Stop;
 use crate::interrupt;
 use crate::output::OutputError;
-use crate::scenario::problem::split_remedy;
-
-/// A trace that cannot be replayed.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {message}", path.display())]
-struct BadTrace {
-    path: PathBuf,
-    message: String,
-    help: String,
-    source: Option<io::Error>,
-}
-
-impl Diagnostic for BadTrace {
-    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        Some(Box::new(&self.help))
-    }
-}
 
 /// What the command line asks for and no algorithm can do.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -58,10 +39,7 @@ enum Broken {
 
 pub(super) fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     check(args).map_err(Failure::input)?;
-    let bad = |error| Failure::input(bad_trace(&args.trace, error));
-    let trace = File::open(&args.trace)
-        .map_err(|source| Failure::input(unreadable(&args.trace, source)))
-        .and_then(|file| TraceReader::new(file).map_err(bad))?;
+    let trace = trace_file::open(&args.trace)?;
     let events = args.events.as_deref().map(Events::create).transpose()?;
     let stop = interrupt::watch();
     let replay = Replay {
@@ -71,7 +49,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
         stop: &stop,
     };
     let tally = args.limiter.visit(replay).map_err(|broken| match broken {
-        Broken::Trace(error) => bad(error),
+        Broken::Trace(error) => Failure::input(trace_file::bad(&args.trace, error)),
         Broken::Output(error) => error.into(),
     })?;
     let report = tally.report();
@@ -94,31 +72,6 @@ fn check(args: &ReplayArgs) -> Result<(), BadUsage> {
         }
         ReplayMode::Police if args.queue.is_some() => Err(BadUsage::QueueOfPolicer),
         _ => Ok(()),
-    }
-}
-
-fn unreadable(path: &Path, source: io::Error) -> BadTrace {
-    BadTrace {
-        path: path.to_owned(),
-        message: "cannot read this trace".to_owned(),
-        help: "`weirgate traffic` writes a trace of a scenario".to_owned(),
-        source: Some(source),
-    }
-}
-
-fn bad_trace(path: &Path, error: TraceError) -> BadTrace {
-    let text = error.to_string();
-    let (message, help) = split_remedy(&text);
-    BadTrace {
-        path: path.to_owned(),
-        message: message.to_owned(),
-        help: help
-            .unwrap_or("a trace is CSV with the columns t_ns,size,user,connection")
-            .to_owned(),
-        source: match error {
-            TraceError::Read { source, .. } => Some(source),
-            _ => None,
-        },
     }
 }
 
@@ -172,6 +125,7 @@ impl Replay<'_> {
         if let Some(events) = self.events {
             events.finish().map_err(Broken::Output)?;
         }
+        trace_file::note_skipped(&self.trace);
         tally.name(self.trace.users());
         Ok(tally)
     }

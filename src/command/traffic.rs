@@ -1,12 +1,14 @@
-//! `weirgate traffic`: writes the traffic that a scenario offers.
+//! `weirgate traffic`: writes the traffic that a scenario offers, or a capture, as a trace.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use miette::Diagnostic;
 use traffic::TraceWriter;
 use traffic::trace::WriteError;
 
+use super::trace_file::{self, open};
 use super::{Failure, Outcome, counted, note, print};
 use crate::cli::TrafficArgs;
 use crate::driver::Stop;
@@ -28,6 +30,9 @@ struct NoSchedule {
 }
 
 pub(super) fn run(args: &TrafficArgs) -> Result<Outcome, Failure> {
+    if is_capture(&args.file) {
+        return convert(args);
+    }
     let scenario = Scenario::load(&args.file, &Overrides::default()).map_err(Failure::input)?;
     if let Some(user) = scenario.users.iter().find(|u| u.pattern.is_blocking_only()) {
         return Err(Failure::input(NoSchedule {
@@ -77,6 +82,56 @@ fn write(scenario: &Scenario, out: &Path, stop: &Stop) -> Result<Option<Written>
     let file = trace.finish().map_err(|why| OutputFile::failed(out, why))?;
     file.finish()?;
     Ok(Some(written))
+}
+
+/// Whether to read `path` as a capture; what cannot be read is left to what reads scenarios.
+fn is_capture(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut start));
+    read.is_ok() && traffic::trace::is_capture(&start)
+}
+
+/// Reads the capture twice: the hosts come first in a trace's writer.
+fn convert(args: &TrafficArgs) -> Result<Outcome, Failure> {
+    let bad = |error| Failure::input(trace_file::bad(&args.file, error));
+    let stop = interrupt::watch();
+    let interrupted = || {
+        note("interrupted: the trace was not written");
+        Ok(Outcome::Interrupted)
+    };
+    let mut first = open(&args.file)?;
+    for packet in first.by_ref() {
+        packet.map_err(bad)?;
+        if stop.requested() {
+            return interrupted();
+        }
+    }
+    let failed = |why: WriteError| Failure::from(OutputFile::failed(&args.out, io_error(why)));
+    let file = OutputFile::create(&args.out)?;
+    let mut trace = TraceWriter::new(file, first.users()).map_err(failed)?;
+    let mut written = Written::default();
+    for packet in open(&args.file)? {
+        let packet = packet.map_err(bad)?;
+        trace.write(&packet).map_err(failed)?;
+        written.packets += 1;
+        written.bytes += packet.size.get();
+        if stop.requested() {
+            return interrupted();
+        }
+    }
+    let file = trace
+        .finish()
+        .map_err(|why| OutputFile::failed(&args.out, why))?;
+    file.finish()?;
+    trace_file::note_skipped(&first);
+    print(&format!(
+        "{}: {}, {} of {}\n",
+        args.out.display(),
+        counted(written.packets, "packet"),
+        counted(written.bytes, "byte"),
+        counted(first.users().len() as u64, "host"),
+    ))?;
+    Ok(Outcome::Done)
 }
 
 fn io_error(error: WriteError) -> io::Error {

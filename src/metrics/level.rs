@@ -1,6 +1,8 @@
 //! The smallest bucket that an output conforms to: b*(r).
 
-use super::schedule::{Credit, Schedule, nanobytes};
+use flow::ByteRate;
+
+use super::schedule::{Credit, Schedule, nanobytes, to_bytes};
 
 /// b*(r) = max over s <= t of A\[s,t\] - r(t - s), in O(1) a packet: the level
 /// of a bucket without a limit that drains at r, and its peak. Exact, in
@@ -39,4 +41,27 @@ impl Level {
     pub(crate) fn peak(&self) -> Option<(u128, u64)> {
         (self.peak > 0).then_some((self.peak, self.peak_at))
     }
+}
+
+/// b* of one stream at each of `rates`, in bytes: the smallest bucket of that
+/// rate that everything conforms to. `departures` are (nanoseconds, bytes) in
+/// order of time; without any all are zero.
+#[must_use]
+pub fn smallest_buckets(
+    rates: &[ByteRate],
+    departures: impl IntoIterator<Item = (u64, u64)>,
+) -> Vec<f64> {
+    let mut levels: Vec<Level> = rates
+        .iter()
+        .map(|rate| Level::new(Schedule::new(*rate, &[])))
+        .collect();
+    for (at, bytes) in departures {
+        for level in &mut levels {
+            level.add(at, bytes);
+        }
+    }
+    levels
+        .iter()
+        .map(|level| level.peak().map_or(0.0, |(peak, _)| to_bytes(peak)))
+        .collect()
 }

@@ -3,6 +3,7 @@
 
 mod arrival;
 mod axis;
+pub(super) mod burstiness;
 mod delay;
 mod frame;
 mod jitter;

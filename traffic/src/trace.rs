@@ -1,15 +1,18 @@
-//! Recorded traffic as text: `t_ns,size,user,connection`, a packet a line.
+//! Recorded traffic: as text, `t_ns,size,user,connection`, a packet a line, or as
+//! a capture in one of the formats of tcpdump and Wireshark (pcap, pcapng).
 //!
 //! Instants are whole nanoseconds from the start of the run and never decrease,
 //! sizes whole bytes, users names (quoted if they hold a comma), connections
 //! numbers from 0. Reading and writing stream: neither holds more than a line.
 
+mod capture;
 mod error;
 mod lines;
 mod reader;
 mod recording;
 mod writer;
 
+pub use capture::CaptureFault;
 pub use error::{Column, NumberFault, TraceError, WriteError};
 pub use reader::TraceReader;
 pub use recording::{Recorded, Recording};
@@ -32,6 +35,13 @@ pub const MAX_USERS: usize = 100_000;
 
 /// Connections are numbered below this.
 pub const MAX_CONNECTIONS: u32 = 1_000_000;
+
+/// Whether a file that begins with `start` (four bytes suffice) is read as a
+/// capture: pcap, pcapng, or compressed, which is an error of its own.
+#[must_use]
+pub fn is_capture(start: &[u8]) -> bool {
+    capture::is_capture(start)
+}
 
 /// What is wrong with `name` as the name of a user.
 fn name_fault(name: &str) -> Option<&'static str> {

@@ -1,6 +1,6 @@
 //! What can be wrong with a trace, where, and what to do about it.
 
-use super::{HEADER, MAX_CONNECTIONS, MAX_LINE, MAX_USERS};
+use super::{CaptureFault, HEADER, MAX_CONNECTIONS, MAX_LINE, MAX_USERS};
 use crate::distribution::MAX_SEND;
 use std::fmt;
 use std::io;
@@ -104,13 +104,22 @@ pub enum TraceError {
         /// How many are held.
         most: usize,
     },
+    /// Something is wrong with a capture.
+    #[error("{}{fault}", frame_place(*frame))]
+    Capture {
+        /// Which frame of it, counted from 1; 0 for the whole file.
+        frame: u64,
+        /// What.
+        fault: CaptureFault,
+    },
 }
 
 impl TraceError {
-    /// The line at fault, counted from 1.
+    /// The line at fault, counted from 1; for a capture the frame, 0 for the whole file.
     #[must_use]
     pub const fn line(&self) -> u64 {
         match self {
+            Self::Capture { frame, .. } => *frame,
             Self::Header { .. } => 1,
             Self::Read { line, .. }
             | Self::Columns { line, .. }
@@ -137,7 +146,8 @@ impl TraceError {
             | Self::Header { .. }
             | Self::Columns { .. }
             | Self::LongLine { .. }
-            | Self::TooManyPackets { .. } => None,
+            | Self::TooManyPackets { .. }
+            | Self::Capture { .. } => None,
         }
     }
 }
@@ -233,6 +243,13 @@ fn shown(text: &str) -> String {
     let start: String = text.chars().take(MOST).collect();
     let rest = if start.len() < text.len() { "..." } else { "" };
     format!("\"{}{rest}\"", start.escape_debug())
+}
+
+fn frame_place(frame: u64) -> String {
+    match frame {
+        0 => String::new(),
+        frame => format!("frame {frame}: "),
+    }
 }
 
 fn columns(found: usize) -> String {

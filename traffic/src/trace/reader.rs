@@ -1,30 +1,48 @@
 //! A trace read packet by packet.
 
+use super::capture::{self, CaptureReader};
 use super::lines::Lines;
-use super::{Column, MAX_CONNECTIONS, MAX_USERS, NumberFault, TraceError, name_fault};
+use super::{
+    CaptureFault, Column, MAX_CONNECTIONS, MAX_USERS, NumberFault, TraceError, name_fault,
+};
 use crate::distribution::MAX_SEND;
 use crate::source::Packet;
 use flow::{ByteSize, Timestamp};
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 
 /// The packets of a trace, in its order, as they are read.
 ///
-/// Users are numbered as they first appear, or as the caller has them. The first
-/// error ends the stream. Memory is bounded by a line and the users' names.
+/// Text or a capture, told apart by the first bytes. Users are numbered as they
+/// first appear, or as the caller has them; those of a capture are the sending
+/// hosts by address. The first error ends the stream. Memory is bounded: for text
+/// by a line and the users' names, for a capture by its largest frame, some
+/// thousand packets that are put in order, and its flows.
 #[derive(Debug)]
-pub struct TraceReader<R> {
-    lines: Lines<R>,
+pub struct TraceReader<R: Read> {
+    source: Source<R>,
     users: Users,
-    previous: u64,
     ended: bool,
+}
+
+/// What was looked at to know the format, and the rest.
+type Input<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
+#[derive(Debug)]
+enum Source<R: Read> {
+    Text {
+        lines: Box<Lines<Input<R>>>,
+        previous: u64,
+    },
+    Capture(Box<CaptureReader<Input<R>>>),
 }
 
 impl<R: Read> TraceReader<R> {
     /// Reads the header of `input`, which need not be buffered.
     ///
     /// # Errors
-    /// [`TraceError::Header`] if the first line is another, or the error of reading it.
+    /// [`TraceError::Header`] if the first line is another, [`TraceError::Capture`]
+    /// if it is a capture that cannot be read, or the error of reading it.
     pub fn new(input: R) -> Result<Self, TraceError> {
         Self::with_users(input, Users::default())
     }
@@ -46,12 +64,9 @@ impl<R: Read> TraceReader<R> {
     }
 
     fn with_users(input: R, users: Users) -> Result<Self, TraceError> {
-        let mut lines = Lines::new(input);
-        lines.header()?;
         Ok(Self {
-            lines,
+            source: Source::new(input)?,
             users,
-            previous: 0,
             ended: false,
         })
     }
@@ -62,34 +77,90 @@ impl<R: Read> TraceReader<R> {
         &self.users.names
     }
 
-    /// The line that was read last, counted from 1.
+    /// The line that was read last, counted from 1; for a capture the frame.
     #[must_use]
     pub const fn line(&self) -> u64 {
-        self.lines.number()
+        match &self.source {
+            Source::Text { lines, .. } => lines.number(),
+            Source::Capture(capture) => capture.frames(),
+        }
+    }
+
+    /// How many frames of a capture carried no IP datagram and were left out so
+    /// far; `None` for text.
+    #[must_use]
+    pub const fn skipped(&self) -> Option<u64> {
+        match &self.source {
+            Source::Text { .. } => None,
+            Source::Capture(capture) => Some(capture.skipped()),
+        }
+    }
+
+    /// That there are more packets than `most`, at the place that was reached.
+    #[must_use]
+    pub fn too_many_packets(&self, most: usize) -> TraceError {
+        match &self.source {
+            Source::Text { lines, .. } => TraceError::TooManyPackets {
+                line: lines.number(),
+                most,
+            },
+            Source::Capture(capture) => TraceError::Capture {
+                frame: capture.frames(),
+                fault: CaptureFault::TooManyPackets(most),
+            },
+        }
     }
 
     fn packet(&mut self) -> Result<Option<Packet>, TraceError> {
-        let Some((line, [time, size, user, connection])) = self.lines.record()? else {
-            return Ok(None);
-        };
-        let at = number(time, line, Column::Time)?;
-        let size = number(size, line, Column::Size)?;
-        let connection = number(connection, line, Column::Connection)?;
-        if at < self.previous {
-            return Err(TraceError::OutOfOrder {
-                line,
-                at,
-                previous: self.previous,
-            });
+        match &mut self.source {
+            Source::Text { lines, previous } => text_packet(lines, previous, &mut self.users),
+            Source::Capture(capture) => capture.packet(&mut self.users),
         }
-        self.previous = at;
-        Ok(Some(Packet {
-            at: Timestamp::from_nanos(at),
-            size: ByteSize::new(size),
-            user: self.users.number(user, line)?,
-            connection: u32::try_from(connection).unwrap_or(u32::MAX),
-        }))
     }
+}
+
+impl<R: Read> Source<R> {
+    fn new(mut input: R) -> Result<Self, TraceError> {
+        let mut start = Vec::new();
+        let read = input.by_ref().take(4).read_to_end(&mut start);
+        read.map_err(|source| TraceError::Read { line: 1, source })?;
+        let is_capture = capture::is_capture(&start);
+        let input = io::Cursor::new(start.clone()).chain(input);
+        if is_capture {
+            let capture = CaptureReader::new(&start, input)?;
+            return Ok(Self::Capture(Box::new(capture)));
+        }
+        let mut lines = Box::new(Lines::new(input));
+        lines.header()?;
+        Ok(Self::Text { lines, previous: 0 })
+    }
+}
+
+fn text_packet<R: Read>(
+    lines: &mut Lines<R>,
+    previous: &mut u64,
+    users: &mut Users,
+) -> Result<Option<Packet>, TraceError> {
+    let Some((line, [time, size, user, connection])) = lines.record()? else {
+        return Ok(None);
+    };
+    let at = number(time, line, Column::Time)?;
+    let size = number(size, line, Column::Size)?;
+    let connection = number(connection, line, Column::Connection)?;
+    if at < *previous {
+        return Err(TraceError::OutOfOrder {
+            line,
+            at,
+            previous: *previous,
+        });
+    }
+    *previous = at;
+    Ok(Some(Packet {
+        at: Timestamp::from_nanos(at),
+        size: ByteSize::new(size),
+        user: users.number(user, line)?,
+        connection: u32::try_from(connection).unwrap_or(u32::MAX),
+    }))
 }
 
 impl<R: Read> Iterator for TraceReader<R> {
@@ -144,7 +215,7 @@ fn parse(text: &[u8], column: Column) -> Result<u64, NumberFault> {
 
 /// Names and numbers of users.
 #[derive(Debug, Default)]
-struct Users {
+pub(super) struct Users {
     names: Vec<String>,
     numbers: HashMap<String, u32>,
     /// The user of the previous packet, most often the next one's too.
@@ -154,7 +225,7 @@ struct Users {
 }
 
 impl Users {
-    fn number(&mut self, name: &[u8], line: u64) -> Result<u32, TraceError> {
+    pub(super) fn number(&mut self, name: &[u8], line: u64) -> Result<u32, TraceError> {
         let recent = usize::try_from(self.recent).ok();
         let recent = recent.and_then(|index| self.names.get(index));
         if recent.is_none_or(|recent| recent.as_bytes() != name) {

@@ -36,8 +36,7 @@ impl Recording {
         let mut held = 0;
         while let Some(packet) = trace.next().transpose()? {
             if held == most {
-                let line = trace.line();
-                return Err(TraceError::TooManyPackets { line, most });
+                return Err(trace.too_many_packets(most));
             }
             held += 1;
             largest = largest.max(packet.size);
