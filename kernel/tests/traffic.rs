@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::traffic::{DATAGRAM, Flow, From, Kind, counts, passed_rate};
 use common::{engine, permitted, rules};
 use kernel::engine::{Engine, cgroup2_root};
-use kernel::netns::Namespace;
+use kernel::netns::{Cable, Namespace};
 
 const RATE: f64 = 1e6;
 const WARM_UP: Duration = Duration::from_millis(700);
@@ -29,8 +29,15 @@ fn rule(lines: &str) -> String {
 fn holds(engine: &Engine, kind: Kind, what: &str) {
     if kind == Kind::Udp {
         std::thread::sleep(WARM_UP);
+        // A busy machine may keep the sender from sending for a while, and never the limit
+        // from holding.
+        let rates: Vec<f64> = (0..6)
+            .map(|_| passed_rate(engine, 0, SPAN) / RATE)
+            .take_while(|rate| *rate < 0.98)
+            .collect();
+        assert!(rates.len() < 6, "{what}: {rates:?}");
         let rate = passed_rate(engine, 0, SPAN) / RATE;
-        assert!((0.98..=1.02).contains(&rate), "{what}: {rate}");
+        assert!(rate <= 1.02, "{what}: {rate}");
     } else {
         // A policer makes TCP wait for its retransmission time-out, which doubles: it gets on,
         // and it never gets more than the bucket, the rate, and one packet of 64 KiB in debt.
@@ -53,11 +60,12 @@ fn holds(engine: &Engine, kind: Kind, what: &str) {
     assert!(seen.dropped.bytes > 0, "{what}: nothing was dropped");
 }
 
-/// Both protocols, one after the other, under `lines`.
-fn limits(far: &Namespace, lines: &str, from: From, ipv6: bool) {
+/// Both protocols, one after the other, under `lines`. Rules for processes and control groups
+/// hold in all namespaces: they name a port, so that tests beside them are not touched.
+fn limits(far: &Namespace, port: u16, lines: &str, from: From, ipv6: bool) {
     for kind in [Kind::Udp, Kind::Tcp] {
         let engine = engine(&rule(lines));
-        let flow = Flow::flood(far, kind, from, 9_000, ipv6);
+        let flow = Flow::flood(far, kind, from, port, ipv6);
         holds(&engine, kind, lines);
         let received = flow.received();
         let passed = counts(&engine, 0).passed.bytes;
@@ -74,6 +82,7 @@ fn by_remote_network_coming_in() {
         let far = Namespace::connected().unwrap();
         limits(
             &far,
+            9_000,
             "direction = \"ingress\"\nremote = \"10.77.0.0/24\"",
             From::Far,
             false,
@@ -87,6 +96,7 @@ fn by_local_port_coming_in_over_ipv6() {
         let far = Namespace::connected().unwrap();
         limits(
             &far,
+            9_000,
             "direction = \"ingress\"\nlocal_port = 9000",
             From::Far,
             true,
@@ -99,7 +109,7 @@ fn by_remote_address_and_port_going_out() {
     if permitted() {
         let lines = "direction = \"egress\"\nremote = \"fd77::2\"\nremote_port = 9000";
         let far = Namespace::connected().unwrap();
-        limits(&far, lines, From::Here, true);
+        limits(&far, 9_000, lines, From::Here, true);
     }
 }
 
@@ -121,6 +131,7 @@ fn by_interface_both_ways() {
         let far = Namespace::connected().unwrap();
         limits(
             &far,
+            9_000,
             "direction = \"ingress\"\ninterface = \"wg0\"",
             From::Far,
             false,
@@ -134,6 +145,7 @@ fn by_interface_going_out() {
         let far = Namespace::connected().unwrap();
         limits(
             &far,
+            9_000,
             "direction = \"egress\"\ninterface = \"wg0\"",
             From::Here,
             true,
@@ -144,9 +156,12 @@ fn by_interface_going_out() {
 #[test]
 fn by_process_receiving() {
     if permitted() {
-        let lines = format!("direction = \"ingress\"\npid = {}", std::process::id());
+        let lines = format!(
+            "direction = \"ingress\"\npid = {}\nlocal_port = 9101",
+            std::process::id()
+        );
         let far = Namespace::connected().unwrap();
-        limits(&far, &lines, From::Far, false);
+        limits(&far, 9_101, &lines, From::Far, false);
     }
 }
 
@@ -154,11 +169,11 @@ fn by_process_receiving() {
 fn by_process_sending() {
     if permitted() {
         let lines = format!(
-            "direction = \"egress\"\nlocal = \"10.77.0.1\"\npid = {}",
+            "direction = \"egress\"\nlocal = \"10.77.0.1\"\npid = {}\nremote_port = 9102",
             std::process::id()
         );
         let far = Namespace::connected().unwrap();
-        limits(&far, &lines, From::Here, false);
+        limits(&far, 9_102, &lines, From::Here, false);
     }
 }
 
@@ -170,10 +185,14 @@ fn another_process_is_not_touched() {
     let far = Namespace::connected().unwrap();
     let engine = engine(&rule("direction = \"both\"\npid = 1"));
     let flow = Flow::flood(&far, Kind::Udp, From::Far, 9_000, false);
-    std::thread::sleep(WARM_UP);
-    let (sent, received) = flow.end();
-    assert!(received > 3_000_000, "{received} of {sent}");
-    assert_eq!(counts(&engine, 0).offered().bytes, 0);
+    let begun = std::time::Instant::now();
+    while flow.received() < 3_000_000 {
+        assert!(begun.elapsed() < PATIENCE, "{} arrived", flow.received());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let own = engine.flows().unwrap().into_iter();
+    let own = own.filter(|seen| seen.flow.remote == Cable::RIGHT.ipv4);
+    assert_eq!(own.count(), 0, "what another process does may be seen");
 }
 
 /// A control group of the test's own, that this process is in until it is dropped.
@@ -222,13 +241,15 @@ fn by_control_group_and_those_within() {
     let path = group.path.display();
     limits(
         &far,
-        &format!("direction = \"ingress\"\nremote = \"10.77.0.2\"\ncgroup = \"{path}\""),
+        9_103,
+        &format!("direction = \"ingress\"\nlocal_port = 9103\ncgroup = \"{path}\""),
         From::Far,
         false,
     );
     limits(
         &far,
-        &format!("direction = \"egress\"\nlocal = \"10.77.0.1\"\ncgroup = \"{path}\""),
+        9_103,
+        &format!("direction = \"egress\"\nremote_port = 9103\ncgroup = \"{path}\""),
         From::Here,
         false,
     );
