@@ -139,7 +139,6 @@ pub(crate) async fn serve(
     match opened {
         Ok(Some(opened)) => match opened.wish {
             Wish::Tunnel => tunnel::serve(inbox, &shared, &peer, &opened).await,
-            // Boxed, so that a tunnel does not carry their memory.
             Wish::Datagrams => {
                 Box::pin(datagrams::serve(inbox, &shared, &peer, &opened)).await;
             }

@@ -13,11 +13,17 @@ pub(super) async fn serve(inbox: Inbox, shared: &Shared, peer: &Peer, opened: &O
     let most = shared.caps.connections_per_user;
     let _connection = match opened.user.connection(most, peer.source.ip()) {
         Ok(connection) => connection,
-        Err(too_many) => return refuse(inbox, &log, &too_many.into()).await,
+        Err(too_many) => {
+            return Box::pin(refuse(inbox, &log, &too_many.into())).await;
+        }
     };
-    let target = match dial(shared, opened).await {
+    // Boxed what is over when bytes are relayed: a tunnel carries no memory of it.
+    let dialled = Box::pin(dial(shared, opened)).await;
+    let target = match dialled {
         Ok(target) => target,
-        Err(error @ SessionError::Egress(_)) => return refuse(inbox, &log, &error).await,
+        Err(error @ SessionError::Egress(_)) => {
+            return Box::pin(refuse(inbox, &log, &error)).await;
+        }
         Err(error) => return log.refused(&error),
     };
     let mut lanes = lanes(&opened.user);
