@@ -37,7 +37,9 @@ fn holds(engine: &Engine, kind: Kind, what: &str) {
             .collect();
         assert!(rates.len() < 6, "{what}: {rates:?}");
         let rate = passed_rate(engine, 0, SPAN) / RATE;
-        assert!(rate <= 1.02, "{what}: {rate}");
+        // The bucket may have filled before: a quarter of a second more.
+        let most = 1.02 + 0.25 / SPAN.as_secs_f64();
+        assert!(rate <= most, "{what}: {rate}");
     } else {
         // A policer makes TCP wait for its retransmission time-out, which doubles: it gets on,
         // and it never gets more than the bucket, the rate, and one packet of 64 KiB in debt.
