@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use flow::{ByteRate, ByteSize, Nanos, Policy};
 
 use crate::scenario::{DriverKind, Overrides, limits};
+use crate::sweep::Shard;
 
 /// See what a flow-control algorithm does to traffic before you deploy it.
 ///
@@ -41,6 +42,10 @@ pub enum Command {
     Report(ReportArgs),
     /// Show two runs side by side, with ratios and their intervals
     Compare(CompareArgs),
+    /// Run a scenario over all values of its `[sweep]`
+    Sweep(SweepArgs),
+    /// Put the tables of a sweep together from the shares of several processes
+    Merge(MergeArgs),
 }
 
 /// Arguments of `scenario`.
@@ -211,6 +216,38 @@ pub struct CompareArgs {
     /// End with exit code 5 if a figure is worse by more than 1 % beyond its error
     #[arg(long)]
     pub fail_on_regression: bool,
+}
+
+/// Arguments of `sweep`.
+#[derive(Args, Debug)]
+pub struct SweepArgs {
+    /// Scenario file with a table `[sweep]`
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Folder for cells and tables; cells that are there already are not run again
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Run one share of the cells only, such as 1/4, and write no tables [default: as
+    /// SLURM_ARRAY_TASK_ID and _COUNT, or JOB_COMPLETION_INDEX and JOB_COMPLETIONS, say]
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Length of a run, such as "10 s", instead of the file's
+    #[arg(long, value_name = "D", value_parser = duration)]
+    pub duration: Option<Nanos>,
+    /// Repetitions of every cell instead of the file's
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=limits::REPETITIONS.cast_signed()))]
+    pub repetitions: Option<u32>,
+}
+
+/// Arguments of `merge`.
+#[derive(Args, Debug)]
+pub struct MergeArgs {
+    /// Folders of the shares
+    #[arg(value_name = "DIR", required = true)]
+    pub dirs: Vec<PathBuf>,
+    /// Folder for the tables
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 impl ScenarioArgs {

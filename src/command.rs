@@ -4,10 +4,12 @@
 mod check;
 mod compare;
 mod fit;
+mod merge;
 mod probe;
 mod replay;
 mod report;
 mod scenario;
+mod sweep;
 mod trace_file;
 mod traffic;
 
@@ -111,6 +113,8 @@ pub fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Probe(args) => probe::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
+        Command::Merge(args) => merge::run(&args),
     }
 }
 

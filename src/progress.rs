@@ -1,6 +1,7 @@
 //! How far a run is: bars on a terminal, plain lines otherwise, nothing on standard output.
 
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -10,6 +11,9 @@ pub struct Stage {
     bar: ProgressBar,
     name: String,
     plain: bool,
+    steps: u64,
+    begun: Instant,
+    said: Mutex<Instant>,
 }
 
 /// Where progress is shown.
@@ -46,12 +50,34 @@ impl Progress {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_prefix(name.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(200));
+        if self == Self::Bars {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         Stage {
             bar,
             name: name.to_owned(),
             plain: self == Self::Lines,
+            steps,
+            begun: Instant::now(),
+            said: Mutex::new(Instant::now()),
         }
+    }
+}
+
+/// Between two lines.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// What is left if the rest goes as the part that is done: "40 s", "7 min", "1.5 h".
+fn remaining(passed: Duration, done: u64, steps: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "an estimate of two digits")]
+    let share = steps.saturating_sub(done) as f64 / done as f64;
+    let seconds = passed.as_secs_f64() * share;
+    if seconds < 100.0 {
+        format!("{seconds:.0} s")
+    } else if seconds < 6_000.0 {
+        format!("{:.0} min", seconds / 60.0)
+    } else {
+        format!("{:.1} h", seconds / 3_600.0)
     }
 }
 
@@ -59,6 +85,29 @@ impl Stage {
     /// One step is done.
     pub fn step(&self) {
         self.bar.inc(1);
+        if self.plain {
+            self.say_now_and_then();
+        }
+    }
+
+    /// Where no bar is seen, a line every half minute.
+    fn say_now_and_then(&self) {
+        let Ok(mut said) = self.said.try_lock() else {
+            return;
+        };
+        if said.elapsed() < EVERY {
+            return;
+        }
+        *said = Instant::now();
+        let done = self.bar.position().max(1);
+        let left = remaining(self.begun.elapsed(), done, self.steps);
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!(
+                "{}: {done} of {}, about {left} left\n",
+                self.name, self.steps
+            ),
+        );
     }
 
     /// So many steps are done in all.
@@ -76,5 +125,19 @@ impl Stage {
                 format_args!("{}: {what}\n", self.name),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_goes_as_the_part_that_is_done() {
+        let after = Duration::from_secs(30);
+        assert_eq!(remaining(after, 100, 200), "30 s");
+        assert_eq!(remaining(after, 10, 100), "5 min");
+        assert_eq!(remaining(after, 1, 1_000), "8.3 h");
+        assert_eq!(remaining(after, 10, 10), "0 s");
     }
 }

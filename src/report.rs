@@ -167,6 +167,11 @@ pub fn check_target(dir: &Path) -> Result<(), ReportError> {
     Draft::begin(dir).map(drop)
 }
 
+/// The text of a CSV file of `rows`, as `summary.csv` has them.
+pub(crate) fn rows_as_csv(rows: &[crate::results::Row]) -> Result<Vec<u8>, ::csv::Error> {
+    csv::text(rows)
+}
+
 /// Writes the whole report into the folder `dir`, in place of an older report
 /// there; other files in it stay. The folder appears complete or not at all.
 ///

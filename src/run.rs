@@ -13,7 +13,7 @@ use crate::driver::proxy::{self, ProxyError};
 use crate::driver::{Stop, label};
 use crate::metrics::{Collector, RunFigures, RunMetrics, RunSpec};
 use crate::progress::{Progress, Stage};
-use crate::results::Results;
+use crate::results::{Results, Row};
 use crate::scenario::{Algorithm, DriverKind, Scenario};
 use watch::Watch;
 
@@ -82,6 +82,36 @@ pub fn run(scenario: &Scenario, progress: Progress, stop: &Stop) -> Result<Finis
     })
 }
 
+/// The rows of all runs of the model, in order; `None` if it was stopped on the way.
+///
+/// # Errors
+/// See [`ModelError`].
+pub fn rows(scenario: &Scenario, stop: &Stop) -> Result<Option<Vec<Row>>, ModelError> {
+    let stage = Progress::Silent.stage("", 0);
+    let mut rows = Vec::new();
+    let mut watch = scenario.until.as_ref().map(Watch::new);
+    let most = scenario.repetitions.model;
+    let mut done = 0;
+    while done < most && watch.as_ref().is_none_or(|watch| !watch.is_narrow()) {
+        let next = if watch.is_some() {
+            most.min(done + ROUND)
+        } else {
+            most
+        };
+        repeat(scenario, done..next, &stage, stop, |run| {
+            if let Some(watch) = &mut watch {
+                watch.add(&run.row);
+            }
+            rows.push(run.row);
+        })?;
+        if stop.requested() {
+            return Ok(None);
+        }
+        done = next;
+    }
+    Ok(Some(rows))
+}
+
 /// All runs of the model, on all cores; what a person should know of how many there were.
 fn simulate(
     scenario: &Scenario,
@@ -144,7 +174,7 @@ fn repeat(
 }
 
 /// One run of the model; `None` if it was stopped on the way.
-pub(crate) fn simulate_one(
+fn simulate_one(
     scenario: &Scenario,
     algorithm: &Algorithm,
     repetition: u32,

@@ -8,6 +8,7 @@ mod metric;
 mod offered;
 pub mod problem;
 mod section;
+pub mod sweep;
 mod write;
 
 use flow::{ByteRate, ByteSize, Nanos, Policy, Timestamp};
@@ -16,6 +17,7 @@ use traffic::Pattern;
 pub use file::{Origin, Overrides, parse};
 pub use load::LoadError;
 pub use offered::Traces;
+pub use sweep::Sweep;
 
 /// A scenario, resolved: every default filled in, every field checked against the others.
 #[derive(Clone, Debug, PartialEq)]

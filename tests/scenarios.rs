@@ -86,7 +86,7 @@ fn the_examples_in_the_reference_are_scenarios() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/README.md");
     let text = fs::read_to_string(path).unwrap();
     let examples: Vec<_> = text.split("```toml\n").skip(1).collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for example in examples {
         let (example, _) = example.split_once("```").unwrap();
         let read = parse(example, origin(), &Overrides::default());

@@ -21,6 +21,7 @@ use super::check;
 use super::limits;
 use super::problem::{FileProblems, Problem};
 use super::section::{self, Section};
+use super::sweep;
 use super::{
     Congestion, Direction, DriverKind, KernelLimiter, Mode, Reference, Repetitions, Scenario,
     SenderKind, Traces, Until,
@@ -96,6 +97,7 @@ pub fn parse(
             problems: &mut problems,
         }
         .scenario(root.get_ref());
+        sweep::check(text, root.get_ref(), &mut problems);
         if let (Some(scenario), true) = (scenario, problems.is_empty()) {
             return Ok(scenario);
         }
@@ -150,6 +152,8 @@ impl Reader<'_> {
             users: users.as_deref(),
         };
         let claims = claims::read(&mut top, known, self.problems);
+        // Checked by itself; `scenario` runs the file without it.
+        top.get("sweep");
         top.finish(self.problems);
 
         let (head, users, algorithms, changes) = (head?, users?, algorithms?, changes?);

@@ -49,11 +49,7 @@ impl Scenario {
     /// # Errors
     /// [`LoadError`], with every mistake of the file.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, LoadError> {
-        let bytes = read(path)?;
-        let text = str::from_utf8(&bytes).map_err(|source| LoadError::Encoding {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = text_of(path)?;
         let shown = path.display().to_string();
         let stem = path.file_stem().map(|stem| stem.to_string_lossy());
         let folder = match path.parent() {
@@ -65,8 +61,16 @@ impl Scenario {
             stem: stem.as_deref().unwrap_or_default(),
             folder: Some(folder),
         };
-        parse(text, origin, overrides).map_err(LoadError::Mistakes)
+        parse(&text, origin, overrides).map_err(LoadError::Mistakes)
     }
+}
+
+/// The text of the file `path`.
+pub(super) fn text_of(path: &Path) -> Result<String, LoadError> {
+    String::from_utf8(read(path)?).map_err(|error| LoadError::Encoding {
+        path: path.to_owned(),
+        source: error.utf8_error(),
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {

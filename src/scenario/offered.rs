@@ -72,6 +72,13 @@ impl Traces {
         self.0.get(file).map(|trace| &trace.recording)
     }
 
+    /// The files, by their names in the scenario.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.0
+            .iter()
+            .map(|(name, trace)| (name.as_str(), trace.path.as_path()))
+    }
+
     /// Copies every trace under its name into `folder`, so that a resolved
     /// scenario there finds it.
     ///
