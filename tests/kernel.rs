@@ -1,7 +1,5 @@
 //! The driver `kernel`: real limiters of this machine beside the model, or left out with the reason.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
-
 use weirgate::driver::{Stop, kernel, leave_out_what_cannot_run};
 use weirgate::progress::Progress;
 use weirgate::scenario::{DriverKind, Origin, Overrides, Scenario, parse};
