@@ -36,6 +36,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Find a generator like a trace, and the bucket that it needs at each rate
     Fit(FitArgs),
+    /// Run the tests of RFC 7640 on the models of a plan and print its tables
+    Rfc7640(Rfc7640Args),
     /// Estimate rate and depth of whatever limits a stream, from what arrives alone
     Probe(ProbeArgs),
     /// Draw the tables and plots of a run again from its CSV
@@ -144,6 +146,23 @@ pub struct FitArgs {
     pub seed: u64,
     /// Write `scenario.toml`, `candidates.csv`, `burstiness.csv` and `burstiness.png` into this folder
     #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `rfc7640`.
+#[derive(Args, Debug)]
+pub struct Rfc7640Args {
+    /// Test plan: policers, queues and shapers in TOML, as plans/rfc7640.toml
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Runs of each test (Tr) instead of the file's
+    #[arg(long, value_name = "N")]
+    pub runs: Option<u32>,
+    /// Length of a run (Td), such as "60 s", instead of the file's
+    #[arg(long, value_name = "D", value_parser = duration)]
+    pub duration: Option<Nanos>,
+    /// Write every figure of every run as CSV
+    #[arg(long, value_name = "CSV")]
     pub out: Option<PathBuf>,
 }
 

@@ -8,6 +8,7 @@ mod merge;
 mod probe;
 mod replay;
 mod report;
+mod rfc7640;
 mod scenario;
 mod sweep;
 mod trace_file;
@@ -109,6 +110,7 @@ pub fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Check(args) => check::run(&args),
         Command::Traffic(args) => traffic::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Rfc7640(args) => rfc7640::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Report(args) => report::run(&args),

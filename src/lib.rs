@@ -14,6 +14,7 @@ pub mod progress;
 pub mod record;
 pub mod report;
 pub mod results;
+pub mod rfc7640;
 pub mod run;
 pub mod scenario;
 pub mod statistics;

@@ -44,6 +44,7 @@ use user::UserMetrics;
 pub use collect::Collector;
 pub use level::smallest_buckets;
 pub use spec::{RunLabel, RunSpec, Step, UserSpec, real_train_gap};
+pub(crate) use train::Trains;
 
 /// Every metric of one run, fed by a driver.
 ///

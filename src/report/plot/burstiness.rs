@@ -1,4 +1,4 @@
-//! The smallest bucket at each rate, both axes logarithmic.
+//! The smallest bucket at each rate, the buckets on a logarithmic axis.
 
 use super::axis::Axis;
 use super::frame::{Frame, Sample};
@@ -32,7 +32,7 @@ pub(in crate::report) fn scene(curve: &Curve<'_>) -> Scene {
     frame.head(
         "Which bucket the traffic needs at each rate",
         "A point (x, y) reads: a token bucket of rate x passes everything if it is y bytes deep, and not if it \
-         is shallower. Left of the mean rate no bucket suffices for long; no bucket is smaller than the largest packet.",
+         is shallower. The rates begin at the mean; no bucket is smaller than the largest packet.",
     );
     frame.legend(&[
         (Sample::Line(TRACE), "the trace"),
@@ -44,9 +44,9 @@ pub(in crate::report) fn scene(curve: &Curve<'_>) -> Scene {
     let rates = curve.points.iter().map(|point| as_rate(point.rate));
     let (slow, fast) = bounds(rates, curve.mean);
     let grid = Grid {
-        x: Axis::log(Unit::Rate, slow, fast),
+        x: Axis::linear(Unit::Rate, slow, fast),
         y: Axis::log(Unit::Bytes, low, high),
-        x_title: "Rate, logarithmic",
+        x_title: "Rate",
         y_title: "Smallest bucket, logarithmic",
         least: 300.0,
         height: 380.0,
@@ -77,10 +77,16 @@ pub(in crate::report) fn scene(curve: &Curve<'_>) -> Scene {
                     quantity(Unit::Bytes, point.1, 3),
                     quantity(Unit::Rate, point.0, 3)
                 );
+                // The last one has no room at its right.
+                let (x, anchor) = if at + 1 == points.len() {
+                    (place.0, Anchor::End)
+                } else {
+                    (place.0 + 7.0, Anchor::Start)
+                };
                 frame.scene.text(
-                    (place.0 + 7.0, place.1 - 7.0),
+                    (x, place.1 - 9.0),
                     words,
-                    Style::new(11.0, Ink::Text).anchored(Anchor::Start).rimmed(),
+                    Style::new(11.0, Ink::Text).anchored(anchor).rimmed(),
                 );
             }
         }

@@ -1,0 +1,112 @@
+//! The methods of RFC 7640, "Traffic Management Benchmarking" (2015), on the
+//! exact models: burst hunt (5.1.1), policer compliant and excess (6.1.1), policer
+//! capacity (6.1.2), queue (6.2), shaper (6.3.1) and shaper capacity (6.3.2),
+//! policers and shapers at once (6.4), and the stateful tests with a modelled TCP.
+//!
+//! What the RFC leaves out is reported beside it: while a burst comes in at line
+//! rate C, a bucket of rate CIR refills, so that a burst of CBS C/(C - CIR) passes;
+//! times (1 - CIR/C) it is the bucket itself.
+
+mod config;
+mod procedures;
+mod stateful;
+mod streams;
+
+pub use config::{Config, PolicerProfile, QueueProfile, ShaperProfile};
+pub use procedures::run;
+
+/// A figure of a run. In the order of the RFC's section 4.1 and 4.2, each with
+/// what must stand beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    /// Burst size achieved, bytes: the most that came through without a loss.
+    Bsa,
+    /// The same times (1 - CIR/C): without what refilled during the burst.
+    BsaCorrected,
+    /// Lost packets.
+    Lp,
+    /// Packets out of sequence (RFC 4737).
+    Oos,
+    /// Mean packet delay, seconds.
+    Pd,
+    /// Packet delay variation, 99th percentile above the least (RFC 5481), seconds.
+    Pdv,
+    /// Shaper rate: mean output, bytes a second.
+    Sr,
+    /// Shaper burst bytes: mean size of back-to-back trains.
+    Sbb,
+    /// Shaper burst interval: mean seconds between their starts.
+    Sbi,
+    /// TCP test pattern execution time, mean, seconds.
+    Ttpet,
+    /// The least of them.
+    TtpetMin,
+    /// The most of them.
+    TtpetMax,
+    /// TCP efficiency: transmitted without retransmitted, percent.
+    Efficiency,
+    /// Buffer delay: mean round trip over the unloaded one, percent above it.
+    BufferDelay,
+}
+
+impl Metric {
+    /// Its abbreviation and unit.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Bsa => "BSA (B)",
+            Self::BsaCorrected => "BSA(1-CIR/C) (B)",
+            Self::Lp => "LP",
+            Self::Oos => "OOS",
+            Self::Pd => "PD (ms)",
+            Self::Pdv => "PDV (ms)",
+            Self::Sr => "SR (kB/s)",
+            Self::Sbb => "SBB (B)",
+            Self::Sbi => "SBI (ms)",
+            Self::Ttpet => "TTPET avg (s)",
+            Self::TtpetMin => "min (s)",
+            Self::TtpetMax => "max (s)",
+            Self::Efficiency => "TCP eff. (%)",
+            Self::BufferDelay => "buffer delay (%)",
+        }
+    }
+
+    /// From the unit of [`Figures`] to that of the label.
+    #[must_use]
+    pub const fn factor(self) -> f64 {
+        match self {
+            Self::Pd | Self::Pdv | Self::Sbi => 1e3,
+            Self::Sr => 1e-3,
+            _ => 1.0,
+        }
+    }
+}
+
+/// The figures of one run; in bytes, seconds and packets.
+pub type Figures = std::collections::BTreeMap<Metric, f64>;
+
+/// All runs of one test of one profile.
+#[derive(Clone, Debug)]
+pub struct Test {
+    /// Which test, as the RFC calls it, with its section.
+    pub name: &'static str,
+    /// The profile's name, or several.
+    pub profile: String,
+    /// What was sent.
+    pub setting: String,
+    /// Run by run.
+    pub runs: Vec<Figures>,
+}
+
+const NANOS: u64 = 1_000_000_000;
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+const fn real(number: u64) -> f64 {
+    number as f64
+}
+
+/// The time that `bytes` take at `rate` bytes a second, in nanoseconds, rounded up.
+fn time_of(bytes: u64, rate: u64) -> u64 {
+    let nanos = (u128::from(bytes) * u128::from(NANOS)).div_ceil(u128::from(rate.max(1)));
+    u64::try_from(nanos).unwrap_or(u64::MAX)
+}
