@@ -7,6 +7,7 @@ use flow::{ByteRate, ByteSize, Nanos, Policy};
 
 use crate::scenario::{DriverKind, Overrides, limits};
 use crate::sweep::Shard;
+use crate::tune::{self, Condition};
 
 /// See what a flow-control algorithm does to traffic before you deploy it.
 ///
@@ -48,6 +49,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Put the tables of a sweep together from the shares of several processes
     Merge(MergeArgs),
+    /// Find the algorithm and parameters that meet an objective on a scenario's traffic
+    Tune(TuneArgs),
 }
 
 /// Arguments of `scenario`.
@@ -258,6 +261,30 @@ pub struct SweepArgs {
     pub repetitions: Option<u32>,
 }
 
+/// Arguments of `tune`.
+#[derive(Args, Debug)]
+pub struct TuneArgs {
+    /// Scenario file: its traffic, its rate, and the algorithms to choose from
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What every run must meet, such as 'delay_p99 < 50ms' or 'overshoot < 16KiB': a figure
+    /// of summary.csv, with or without its unit
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub conditions: Vec<Condition>,
+    /// What should be most [default: utilisation]
+    #[arg(long, value_name = "FIGURE", conflicts_with = "minimize", value_parser = figure)]
+    pub maximize: Option<String>,
+    /// What should be least
+    #[arg(long, value_name = "FIGURE", value_parser = figure)]
+    pub minimize: Option<String>,
+    /// Length of a run, such as "10 s", instead of the file's
+    #[arg(long, value_name = "D", value_parser = duration)]
+    pub duration: Option<Nanos>,
+    /// Folder for the picture and its CSV [default: reports/NAME-tune]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
 /// Arguments of `merge`.
 #[derive(Args, Debug)]
 pub struct MergeArgs {
@@ -315,6 +342,10 @@ fn duration(text: &str) -> Result<Nanos, String> {
     } else {
         Err(format!("write a duration from {least} to {most}"))
     }
+}
+
+fn figure(text: &str) -> Result<String, String> {
+    tune::column(text).map_err(|why| why.to_string())
 }
 
 fn limiter(text: &str) -> Result<Policy, String> {

@@ -13,6 +13,7 @@ mod scenario;
 mod sweep;
 mod trace_file;
 mod traffic;
+mod tune;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -117,6 +118,7 @@ pub fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Compare(args) => compare::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Merge(args) => merge::run(&args),
+        Command::Tune(args) => tune::run(&args),
     }
 }
 

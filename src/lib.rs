@@ -19,3 +19,4 @@ pub mod run;
 pub mod scenario;
 pub mod statistics;
 pub mod sweep;
+pub mod tune;

@@ -36,6 +36,7 @@ pub use compare::compare;
 pub use gate::{Gate, gate};
 pub use host::{DecisionCost, Host};
 pub use plot::burstiness::Curve;
+pub use plot::pareto::{Bounds, Dot, pareto};
 pub use table::Look;
 
 /// The name in every report.

@@ -4,7 +4,7 @@ mod check;
 mod file;
 pub(crate) mod limits;
 mod load;
-mod metric;
+pub(crate) mod metric;
 mod offered;
 pub mod problem;
 mod section;

@@ -9,6 +9,7 @@ mod frame;
 mod jitter;
 mod overshoot;
 mod panel;
+pub(super) mod pareto;
 mod throughput;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,254 @@
+//! `pareto.png`: what one gains against what it costs, every run a faint point.
+
+use super::axis::Axis;
+use super::frame::{Frame, Sample};
+use super::panel::{Grid, Panel};
+use crate::report::format::{Unit, chosen};
+use crate::report::scene::{Anchor, Ink, Point, Scene, Shape, Stroke, Style};
+use crate::report::{PIXELS, ReportError, TOOL, VERSION};
+use crate::results::Row;
+
+/// One setting on the picture.
+#[derive(Clone, Copy, Debug)]
+pub struct Dot<'a> {
+    /// Its place among the algorithms.
+    pub rank: usize,
+    /// Its algorithm.
+    pub label: &'a str,
+    /// Its parameters.
+    pub name: &'a str,
+    /// Its runs.
+    pub rows: &'a [Row],
+    /// Whether it is the choice.
+    pub chosen: bool,
+}
+
+/// The bounds that were asked for, if any: p99 delay in microseconds, overshoot in bytes.
+pub type Bounds = [Option<f64>; 2];
+
+/// One cost, with the words for it.
+struct Cost {
+    title: &'static str,
+    unit: Unit,
+    figure: fn(&Row) -> Option<f64>,
+}
+
+const COSTS: [Cost; 2] = [
+    Cost {
+        title: "p99 delay (logarithmic)",
+        unit: Unit::Micros,
+        figure: |row| row.delay_p99_us,
+    },
+    Cost {
+        title: "overshoot b*(r) (logarithmic)",
+        unit: Unit::Bytes,
+        figure: |row| row.overshoot_bytes,
+    },
+];
+
+/// The picture as PNG, and a CSV of exactly what is drawn.
+///
+/// # Errors
+/// If it cannot be drawn.
+pub fn pareto(
+    dots: &[Dot<'_>],
+    bounds: Bounds,
+    footer: &str,
+) -> Result<(Vec<u8>, String), ReportError> {
+    let mut frame = Frame::new(1000.0);
+    frame.head(
+        "Utilisation against what it costs",
+        "Each faint point is a run, each square the mean of a setting; up and to the left is better. The line joins the settings that none \
+         beats in both; dashed: the bound that was asked for. A cost of zero stands at the left edge.",
+    );
+    legend(&mut frame, dots);
+    let mut csv = String::from("panel,what,algorithm,setting,x,utilisation\n");
+    let y = utilisations(dots);
+    let grid = Grid {
+        x: Axis::log(Unit::Micros, 1.0, 10.0),
+        y,
+        x_title: "",
+        y_title: "Utilisation",
+        least: 420.0,
+        height: 330.0,
+    };
+    let rects = grid.places(&mut frame, COSTS.len());
+    for ((cost, rect), bound) in COSTS.iter().zip(rects).zip(bounds) {
+        let panel = Panel {
+            rect,
+            x: costs(cost, dots, bound),
+            y,
+        };
+        panel.axes(&mut frame.scene);
+        draw(&mut frame.scene, &panel, cost, dots, bound, &mut csv);
+    }
+    frame.foot(&format!("{footer} · {TOOL} {VERSION}"));
+    let png = frame
+        .finish()
+        .png(PIXELS)
+        .map_err(|source| ReportError::Draw {
+            name: "pareto.png".to_owned(),
+            source: Box::new(source),
+        })?;
+    Ok((png, csv))
+}
+
+fn legend(frame: &mut Frame, dots: &[Dot<'_>]) {
+    let mut entries: Vec<(Sample, &str)> = Vec::new();
+    for dot in dots {
+        if entries.iter().all(|(_, label)| *label != dot.label) {
+            entries.push((
+                Sample::Line(Stroke::solid(Ink::Series(dot.rank), 5.0)),
+                dot.label,
+            ));
+        }
+    }
+    entries.push((Sample::Line(FRONT), "not beaten in both"));
+    frame.legend(&entries);
+}
+
+const FRONT: Stroke = Stroke::solid(Ink::Text, 1.3);
+
+fn utilisations(dots: &[Dot<'_>]) -> Axis {
+    let all = dots
+        .iter()
+        .flat_map(|dot| dot.rows)
+        .filter_map(|row| row.utilisation);
+    let (low, high) = all.fold((1.0_f64, 0.0_f64), |(low, high), one| {
+        (low.min(one), high.max(one))
+    });
+    let room = ((high - low) * 0.08).max(0.005);
+    Axis::linear(Unit::Share, (low - room).max(0.0), high + room)
+}
+
+fn costs(cost: &Cost, dots: &[Dot<'_>], bound: Option<f64>) -> Axis {
+    let all = dots
+        .iter()
+        .flat_map(|dot| dot.rows)
+        .filter_map(cost.figure)
+        .chain(bound);
+    let (low, high) = all
+        .filter(|value| *value > 0.0)
+        .fold((f64::MAX, 0.0_f64), |(low, high), one| {
+            (low.min(one), high.max(one))
+        });
+    if high > 0.0 {
+        Axis::log(cost.unit, low.max(high * 1e-6), high)
+    } else {
+        Axis::log(cost.unit, 1.0, 10.0)
+    }
+}
+
+fn draw(
+    scene: &mut Scene,
+    panel: &Panel,
+    cost: &Cost,
+    dots: &[Dot<'_>],
+    bound: Option<f64>,
+    csv: &mut String,
+) {
+    let place = |x: f64, y: f64| panel.at(x.max(panel.x.low()), y);
+    let mut note = |what: &str, dot: &Dot<'_>, x: f64, y: f64| {
+        let setting = dot.name.replace('"', "");
+        csv.push_str(&format!(
+            "{},{what},{},\"{setting}\",{x},{y}\n",
+            cost.title.trim_end_matches(" (logarithmic)"),
+            dot.label
+        ));
+    };
+    for dot in dots {
+        for (x, y) in dot
+            .rows
+            .iter()
+            .filter_map(|row| (cost.figure)(row).zip(row.utilisation))
+        {
+            faint(scene, place(x, y), Ink::Series(dot.rank));
+            note("run", dot, x, y);
+        }
+    }
+    let means: Vec<(&Dot<'_>, f64, f64)> = dots
+        .iter()
+        .filter_map(|dot| {
+            let (x, y) = (
+                mean(dot.rows, cost.figure)?,
+                mean(dot.rows, |row| row.utilisation)?,
+            );
+            Some((dot, x, y))
+        })
+        .collect();
+    let mut order: Vec<(f64, f64)> = means.iter().map(|(_, x, y)| (*x, *y)).collect();
+    order.sort_by(|one, other| one.0.total_cmp(&other.0).then(other.1.total_cmp(&one.1)));
+    let mut front: Vec<(f64, f64)> = Vec::new();
+    for (x, y) in order {
+        if front.last().is_none_or(|(_, best)| y > *best) {
+            front.push((x, y));
+        }
+    }
+    let line: Vec<Point> = front.iter().map(|(x, y)| place(*x, *y)).collect();
+    scene.line(line, FRONT);
+    for (dot, x, y) in &means {
+        scene.mark(
+            place(*x, *y),
+            Shape::Square,
+            5.0,
+            Ink::Series(dot.rank),
+            false,
+        );
+        note("mean", dot, *x, *y);
+    }
+    if let Some(bound) = bound {
+        let x = place(bound, panel.y.low()).0;
+        let line = vec![(x, panel.rect.top), (x, panel.rect.bottom)];
+        scene.line(line, Stroke::solid(Ink::Limit, 1.4).dashed(&[5.0, 3.0]));
+        let words = chosen(cost.unit, bound);
+        scene.text(
+            (x - 4.0, panel.rect.bottom - 6.0),
+            words,
+            Style::new(11.0, Ink::Text).anchored(Anchor::End).rimmed(),
+        );
+    }
+    for (dot, x, y) in means.iter().filter(|(dot, ..)| dot.chosen) {
+        let at = place(*x, *y);
+        scene.mark(at, Shape::Circle, 15.0, Ink::Text, true);
+        scene.mark(at, Shape::Square, 6.0, Ink::Series(dot.rank), false);
+        let style = Style::new(12.0, Ink::Text).bold().rimmed();
+        let words = format!("chosen: {}", dot.label);
+        if at.0 > panel.rect.left + panel.rect.width() * 0.55 {
+            scene.text(
+                (at.0 - 6.0, at.1 - 14.0),
+                words,
+                style.anchored(Anchor::End),
+            );
+        } else {
+            scene.text((at.0 + 6.0, at.1 - 14.0), words, style);
+        }
+    }
+    let (left, top) = (panel.rect.left, panel.rect.top);
+    better(scene, (left + 12.0, top + 12.0));
+    scene.text(
+        (left, top - 8.0),
+        format!("Against {}", cost.title),
+        Style::new(13.0, Ink::Text).bold(),
+    );
+}
+
+/// An arrow to the corner that one wants to be in.
+fn better(scene: &mut Scene, (x, y): Point) {
+    let stroke = Stroke::solid(Ink::Muted, 1.6);
+    scene.line(vec![(x + 16.0, y + 16.0), (x, y)], stroke);
+    scene.line(vec![(x + 7.0, y), (x, y), (x, y + 7.0)], stroke);
+    let style = Style::new(12.0, Ink::Muted).rimmed();
+    scene.text((x + 20.0, y + 20.0), "better", style);
+}
+
+/// A run.
+fn faint(scene: &mut Scene, (x, y): Point, ink: Ink) {
+    const R: f32 = 2.2;
+    let corners = vec![(x - R, y), (x, y - R), (x + R, y), (x, y + R)];
+    scene.area(corners, ink, 0.3);
+}
+
+fn mean(rows: &[Row], figure: impl Fn(&Row) -> Option<f64>) -> Option<f64> {
+    let values: Vec<f64> = rows.iter().filter_map(figure).collect();
+    crate::statistics::Summary::without_bootstrap(&values).map(|found| found.mean)
+}
