@@ -92,10 +92,7 @@ fn knobs(scenario: &Scenario, algorithm: &Algorithm) -> Vec<Knob> {
     // No window is shorter than its limit's largest packet takes at the rate.
     let shortest =
         u64::try_from(u128::from(packet) * 1_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX);
-    let from = shortest
-        .saturating_add(1)
-        .max(10_000_000)
-        .min(5_000_000_000);
+    let from = shortest.saturating_add(1).clamp(10_000_000, 5_000_000_000);
     let span = |kind| Knob {
         kind,
         from,
