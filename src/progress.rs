@@ -136,7 +136,7 @@ mod tests {
     fn the_rest_goes_as_the_part_that_is_done() {
         let after = Duration::from_secs(30);
         assert_eq!(remaining(after, 100, 200), "30 s");
-        assert_eq!(remaining(after, 10, 100), "5 min");
+        assert_eq!(remaining(after, 10, 110), "5 min");
         assert_eq!(remaining(after, 1, 1_000), "8.3 h");
         assert_eq!(remaining(after, 10, 10), "0 s");
     }
