@@ -20,6 +20,8 @@ use super::{Budget, Cap};
 
 /// With so many alarms set, they go off in groups.
 const CROWD: usize = 16;
+/// With so many waiting, each wakes less often for more.
+const THRONG: usize = 64;
 /// The most that an alarm waits for others.
 const GROUP: u64 = 1 << 22;
 
@@ -100,7 +102,7 @@ impl Clock {
 
     /// Whether so many wait that each should wake seldom.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.0.alarms.waiting.load(Ordering::Relaxed) >= CROWD
+        self.0.alarms.waiting.load(Ordering::Relaxed) >= THRONG
     }
 
     /// Has [`Budget::alarm`] called at `at` or soon after.
