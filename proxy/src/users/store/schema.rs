@@ -21,6 +21,12 @@ const STEPS: &[Step] = &[
         include_str!("../../../migrations/sqlite/0002_rules.sql"),
         include_str!("../../../migrations/postgres/0002_rules.sql"),
     ),
+    (
+        3,
+        "shadowsocks",
+        include_str!("../../../migrations/sqlite/0003_shadowsocks.sql"),
+        include_str!("../../../migrations/postgres/0003_shadowsocks.sql"),
+    ),
 ];
 
 /// What brings a database of `kind` to the current schema.
