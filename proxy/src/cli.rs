@@ -5,8 +5,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use proxy::config::file::{FileError, LogTable};
+use proxy::pages::Pages;
 
 mod check;
 mod init;
@@ -49,6 +50,8 @@ enum Command {
     /// Show and change the rules for everybody.
     #[command(subcommand)]
     Rules(user::RulesCommand),
+    #[command(flatten)]
+    Pages(Pages),
 }
 
 /// What went wrong and whose fault it is.
@@ -84,6 +87,7 @@ fn parsed(cli: Cli) -> Result<(), Failure> {
             Command::CheckConfig(check) => check.run(cli.log),
             Command::User(command) => user::run(command).await,
             Command::Rules(command) => user::run_rules(command).await,
+            Command::Pages(pages) => pages.write(Cli::command()).map_err(Failure::environment),
         }
     })
 }

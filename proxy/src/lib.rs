@@ -31,6 +31,8 @@
 
 pub mod config;
 pub mod egress;
+#[cfg(feature = "cli")]
+pub mod pages;
 pub mod protocol;
 pub mod server;
 #[cfg_attr(

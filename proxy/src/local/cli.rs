@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use proxy::pages::Pages;
 use proxy::protocol::Dialect;
 use tokio::net::TcpListener;
 
@@ -43,6 +44,8 @@ enum Command {
     Login(Login),
     /// Serve SOCKS5 and HTTP CONNECT to applications.
     Run(Run),
+    #[command(flatten)]
+    Pages(Pages),
 }
 
 #[derive(Args)]
@@ -137,8 +140,9 @@ pub(crate) fn main() -> ExitCode {
 }
 
 async fn command(cli: Cli) -> Result<(), Failure> {
-    let path = cli.account.map_or_else(Account::default_path, Ok)?;
-    match cli.command {
+    let Cli { account, command } = cli;
+    let path = || account.map_or_else(Account::default_path, Ok);
+    match command {
         Command::Register(identity) => {
             let account = identity.account(Dialect::AuthTarget);
             let password = secret::new(identity.password.password_file.as_deref()).await?;
@@ -146,6 +150,7 @@ async fn command(cli: Cli) -> Result<(), Failure> {
             say(&format!("registered {:?}", account.name))
         }
         Command::Login(login) => {
+            let path = path()?;
             let account = login.identity.account(login.dialect);
             let given = login.identity.password.password_file.as_deref();
             let password = secret::of(given, None).await?;
@@ -165,7 +170,9 @@ async fn command(cli: Cli) -> Result<(), Failure> {
                 }
             })
         }
+        Command::Pages(pages) => Ok(pages.write(Cli::command())?),
         Command::Run(run) => {
+            let path = path()?;
             let account = Account::load(&path)?;
             let saved = Account::password_path(&path);
             let given = run.password.password_file.as_deref();
