@@ -13,6 +13,7 @@
 //! | `auth_target` | seed 000's binary dialect |
 //! | `line` | seed 001's line of text |
 //! | `proxy_v2` | who connects, as told by a load balancer in front |
+//! | `shadowsocks` | SIP004, SIP022 and SIP023, with the feature `shadowsocks` |
 //! | [`client`] | the other side of the dialects |
 
 use std::fmt;
@@ -24,6 +25,8 @@ pub mod http;
 pub mod line;
 pub mod opening;
 pub mod proxy_v2;
+#[cfg(feature = "shadowsocks")]
+pub mod shadowsocks;
 pub mod socks5;
 pub mod socks5_udp;
 
