@@ -13,6 +13,11 @@ use crate::users::{Database, Limits, PasswordCost};
 
 #[cfg(feature = "cli")]
 pub mod file;
+#[cfg(feature = "shadowsocks")]
+mod shadowsocks;
+
+#[cfg(feature = "shadowsocks")]
+pub use shadowsocks::{Shadowsocks, UdpLimit};
 
 /// The port when none is given: that of SOCKS.
 pub const DEFAULT_PORT: u16 = 1080;
@@ -47,6 +52,9 @@ pub struct Config {
     pub bandwidth: Option<Bandwidth>,
     /// How often usage is written to the database: what a killed process loses.
     pub accounting_interval: Duration,
+    /// Shadowsocks servers beside; `None`: none.
+    #[cfg(feature = "shadowsocks")]
+    pub shadowsocks: Option<Shadowsocks>,
 }
 
 /// What all users together may move, both directions in one.
@@ -158,6 +166,8 @@ impl Config {
             caps: Caps::default(),
             bandwidth: None,
             accounting_interval: Duration::from_secs(1),
+            #[cfg(feature = "shadowsocks")]
+            shadowsocks: None,
         }
     }
 }

@@ -45,6 +45,8 @@ pub mod users;
 mod budget;
 mod relay;
 mod session;
+#[cfg(feature = "shadowsocks")]
+mod shadowsocks;
 mod socket;
 
 pub use config::{Bandwidth, Caps, Config, Listener, ListenerTls, Registration, Timeouts};

@@ -15,6 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Caps, Config, Listener, ListenerTls, Registration, Timeouts};
 use crate::egress::Egress;
+#[cfg(feature = "shadowsocks")]
+use crate::shadowsocks::{Bound, Front, Venue};
 use crate::tls::{Certificates, TlsError};
 use crate::users::{StoreError, UserError, Users};
 use crate::{session, socket};
@@ -25,8 +27,12 @@ mod entrance;
 mod handshakes;
 mod reload;
 
+#[cfg(feature = "shadowsocks")]
+pub(crate) use accept::run as accept;
 pub(crate) use addresses::Counted;
 pub(crate) use entrance::Rules;
+#[cfg(feature = "shadowsocks")]
+pub(crate) use entrance::listen;
 pub use reload::{Handle, Reloaded};
 
 use addresses::Addresses;
@@ -42,6 +48,8 @@ const REFRESH: Duration = Duration::from_millis(100);
 pub struct Server {
     listeners: Vec<Entrance>,
     handle: Handle,
+    #[cfg(feature = "shadowsocks")]
+    shadowsocks: Option<(Arc<Front>, Vec<Bound>)>,
 }
 
 /// Why a server does not start.
@@ -67,6 +75,10 @@ pub enum BindError {
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// What keeps recordings from being served cannot be read or written.
+    #[cfg(feature = "shadowsocks")]
+    #[error("cannot use the file of shadowsocks salts")]
+    Salts(#[source] io::Error),
 }
 
 /// Why a server stopped other than asked to.
@@ -149,6 +161,15 @@ impl Server {
         if let Some(bandwidth) = config.bandwidth {
             users.set_bandwidth(bandwidth);
         }
+        #[cfg(feature = "shadowsocks")]
+        let shadowsocks = match config.shadowsocks.clone() {
+            None => None,
+            Some(settings) => {
+                let front = Front::open(settings, users.clone()).map_err(BindError::Salts)?;
+                let (bound, _) = front.listen().await;
+                Some((front, bound))
+            }
+        };
         let (allowed, after) = (config.allow_egress.clone(), config.timeouts.connect);
         let shared = Shared {
             users,
@@ -170,7 +191,12 @@ impl Server {
             addrs,
             certificates,
         };
-        Ok(Self { listeners, handle })
+        Ok(Self {
+            listeners,
+            handle,
+            #[cfg(feature = "shadowsocks")]
+            shadowsocks,
+        })
     }
 
     /// Where clients can connect: inherited sockets, then in the order of
@@ -216,11 +242,21 @@ impl Server {
         for entrance in self.listeners {
             let door = Door {
                 current: current.subscribe(),
-                stopping: shared.stopping.clone(),
                 rules: Arc::new(entrance.rules),
                 sessions: sessions.clone(),
             };
-            tokio::spawn(accept::run(entrance.listener, door));
+            let stopping = shared.stopping.clone();
+            let admit = move |client, source| door.admit(client, source);
+            tokio::spawn(accept::run(entrance.listener, stopping, admit));
+        }
+        #[cfg(feature = "shadowsocks")]
+        if let Some((front, bound)) = self.shadowsocks {
+            let venue = Venue {
+                current: current.subscribe(),
+                stopping: shared.stopping.clone(),
+                sessions: sessions.clone(),
+            };
+            tokio::spawn(front.run(bound, venue));
         }
         let done = CancellationToken::new();
         let _done = done.clone().drop_guard();
@@ -254,7 +290,6 @@ impl Shared {
 #[derive(Debug)]
 struct Door {
     current: watch::Receiver<Arc<Shared>>,
-    stopping: CancellationToken,
     rules: Arc<Rules>,
     sessions: TaskTracker,
 }
@@ -284,7 +319,7 @@ impl Door {
 }
 
 /// Says so when a connection's task panics; the others go on.
-struct Witness;
+pub(crate) struct Witness;
 
 impl Drop for Witness {
     fn drop(&mut self) {

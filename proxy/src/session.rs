@@ -25,7 +25,7 @@ use crate::users::{Authenticated, Direction, LoginError, Revocation, TooMany};
 
 mod answer;
 mod client;
-mod datagrams;
+pub(crate) mod datagrams;
 mod forward;
 mod handshake;
 mod inbox;

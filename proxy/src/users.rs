@@ -28,9 +28,13 @@ mod password;
 mod presence;
 mod record;
 mod rules;
+#[cfg(feature = "shadowsocks")]
+mod shadowsocks;
 mod store;
 
 pub(crate) use account::Account;
+#[cfg(feature = "shadowsocks")]
+pub(crate) use account::ConnectionCount;
 pub use account::{Authenticated, Revocation, Standing};
 pub use calendar::{CalendarError, Moment, Period, Span};
 pub use legacy::{LegacyError, LegacyUser, LegacyUsers, read_legacy};
@@ -39,6 +43,8 @@ pub use password::{MAX_PASSWORD_LEN, PasswordCost, PasswordError, random_passwor
 pub(crate) use presence::{Network, TooMany};
 pub use record::{Secret, UserRecord};
 pub use rules::{Beyond, Cap, Expiry, Quota, RuleError, Rules, RulesChange};
+#[cfg(feature = "shadowsocks")]
+pub use shadowsocks::{Access, Report, Subscriber, name_of};
 pub use store::{Database, StoreError};
 
 use agenda::Agenda;
@@ -71,6 +77,8 @@ struct Inner {
     /// What `accounts` was read at.
     revision: AtomicI64,
     ledger: Arc<Ledger>,
+    #[cfg(feature = "shadowsocks")]
+    access: shadowsocks::Accesses,
     /// Changes and flushes, one at a time.
     writing: tokio::sync::Mutex<()>,
 }
@@ -142,6 +150,10 @@ pub enum UserError {
     /// The rules for everybody cannot be read.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// A password that is no key of its shadowsocks method.
+    #[cfg(feature = "shadowsocks")]
+    #[error("shadowsocks: {0}")]
+    Key(#[from] crate::protocol::shadowsocks::KeyError),
     /// What was given as a hash is none.
     #[error("the password hash is no Argon2 hash in PHC form ($argon2id$v=19$...)")]
     Hash,
@@ -188,6 +200,8 @@ impl Users {
             agenda: Agenda::default(),
             revision: AtomicI64::new(0),
             ledger: Arc::default(),
+            #[cfg(feature = "shadowsocks")]
+            access: shadowsocks::Accesses::default(),
             writing: tokio::sync::Mutex::default(),
         };
         let users = Self(Arc::new(inner));
@@ -290,6 +304,7 @@ impl Users {
             account.revoke();
         }
         self.follow(revision);
+        self.tell();
         Ok(())
     }
 
@@ -406,7 +421,14 @@ impl Users {
         };
         drop(accounts);
         self.follow(revision);
+        self.tell();
         Ok(())
+    }
+
+    /// Tells those who keep a list of users of their own that it may be old.
+    fn tell(&self) {
+        #[cfg(feature = "shadowsocks")]
+        self.0.access.touch();
     }
 
     /// The accounts are as of `revision`, which one change has led to, unless
@@ -440,6 +462,8 @@ impl Users {
         }
         *self.0.accounts.write() = after;
         before.values().for_each(|gone| gone.revoke());
+        #[cfg(feature = "shadowsocks")]
+        self.reload_access().await?;
         self.0.revision.store(snapshot.revision, Ordering::Relaxed);
         Ok(())
     }

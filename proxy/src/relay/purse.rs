@@ -17,23 +17,42 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Purse<'a> {
     lane: &'a mut Lane,
     credit: usize,
+    patience: Duration,
 }
 
 impl<'a> Purse<'a> {
     pub(crate) const fn new(lane: &'a mut Lane) -> Self {
-        Self { lane, credit: 0 }
+        Self {
+            lane,
+            credit: 0,
+            patience: PATIENCE,
+        }
+    }
+
+    /// One out of which nothing waits: what has no bytes at once has none.
+    #[cfg(feature = "shadowsocks")]
+    pub(crate) const fn policing(lane: &'a mut Lane) -> Self {
+        Self {
+            lane,
+            credit: 0,
+            patience: Duration::ZERO,
+        }
     }
 
     /// Whether `len` bytes may pass: at once, or after a wait of a second at most.
     pub(crate) async fn pay(&mut self, len: usize) -> Result<bool, Ending> {
-        let Self { lane, credit } = self;
+        let Self {
+            lane,
+            credit,
+            patience,
+        } = self;
         let paid = async {
             while let Some(most) = len.checked_sub(*credit).filter(|&most| most > 0) {
                 *credit += poll_fn(|context| lane.poll_acquire(context, most)).await?;
             }
             Ok::<_, Ending>(())
         };
-        match tokio::time::timeout(PATIENCE, paid).await {
+        match tokio::time::timeout(*patience, paid).await {
             Ok(Ok(())) => {
                 *credit -= len;
                 Ok(true)

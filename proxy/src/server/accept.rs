@@ -4,27 +4,32 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use std::net::SocketAddr;
 
-use super::Door;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Accepts until the server stops.
-pub(super) async fn run(listener: TcpListener, door: Door) {
+/// Accepts until `stopping`, and hands everybody to `admit`.
+pub(crate) async fn run(
+    listener: TcpListener,
+    stopping: CancellationToken,
+    admit: impl Fn(TcpStream, SocketAddr),
+) {
     let mut spare = Spare::new();
     let mut pause = SHORTEST_PAUSE;
     loop {
         let accepted = tokio::select! {
             biased;
-            () = door.stopping.cancelled() => return,
+            () = stopping.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((client, source)) => {
                 pause = SHORTEST_PAUSE;
-                door.admit(client, source);
+                admit(client, source);
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {

@@ -57,6 +57,8 @@ impl Handle {
         stays("listener", running.listeners != config.listeners);
         stays("database", running.database != config.database);
         stays("tls", running.tls != config.tls);
+        #[cfg(feature = "shadowsocks")]
+        stays("shadowsocks", running.shadowsocks != config.shadowsocks);
         let bandwidth = bandwidth(running.bandwidth, config.bandwidth);
         stays(
             "bandwidth",
@@ -83,6 +85,8 @@ impl Handle {
             listeners: running.listeners.clone(),
             database: running.database.clone(),
             tls: running.tls.clone(),
+            #[cfg(feature = "shadowsocks")]
+            shadowsocks: running.shadowsocks.clone(),
             bandwidth: bandwidth.or(running.bandwidth),
             ..config
         };

@@ -28,8 +28,8 @@ use crate::protocol::{Host, Target, socks5, socks5_udp};
 use crate::relay::{Ending, Lanes, Purse, Side as _};
 use crate::server::Shared;
 
-mod receive;
-mod table;
+pub(crate) mod receive;
+pub(crate) mod table;
 
 use table::Table;
 

@@ -129,6 +129,18 @@ impl Account {
         }
     }
 
+    /// Whether the user may be served at all.
+    #[cfg(feature = "shadowsocks")]
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.state.lock().enabled
+    }
+
+    /// From how many addresses at once, if a rule says so.
+    #[cfg(feature = "shadowsocks")]
+    pub(crate) fn most_addresses(&self) -> Option<u64> {
+        self.state.lock().rules.max_addresses?.most()
+    }
+
     pub(crate) const fn id(&self) -> i64 {
         self.id
     }
@@ -172,12 +184,22 @@ impl Account {
     /// Why not: it has changed meanwhile, the user is disabled, or beyond
     /// quota or expiry.
     pub(crate) fn admit(self: Arc<Self>, hash: &str) -> Result<Authenticated, Revocation> {
+        self.admit_if(|password_hash| *password_hash == *hash)
+    }
+
+    /// As [`Account::admit`], for somebody who has proved it by a key of the user's.
+    #[cfg(feature = "shadowsocks")]
+    pub(crate) fn admit_by_key(self: Arc<Self>) -> Result<Authenticated, Revocation> {
+        self.admit_if(|_| true)
+    }
+
+    fn admit_if(self: Arc<Self>, fits: impl Fn(&str) -> bool) -> Result<Authenticated, Revocation> {
         let now = Moment::now();
         let mut state = self.state.lock();
         if state.review_at.is_some_and(|at| at <= now) {
             self.review_locked(&mut state, now);
         }
-        if !state.enabled || *state.password_hash != *hash {
+        if !state.enabled || !fits(&state.password_hash) {
             return Err(Revocation::Changed);
         }
         if let Some(why) = state.refused() {
@@ -384,10 +406,32 @@ impl Authenticated {
         most: usize,
         source: IpAddr,
     ) -> Result<ConnectionCount, TooMany> {
+        let addresses = self.account.state.lock().rules.max_addresses;
+        self.counted(most, source, addresses.and_then(|cap| cap.most()))
+    }
+
+    /// As [`Authenticated::connection`], where a new address is never one too many.
+    ///
+    /// # Errors
+    /// [`TooMany::Connections`]
+    #[cfg(feature = "shadowsocks")]
+    pub(crate) fn connection_from_anywhere(
+        &self,
+        most: usize,
+        source: IpAddr,
+    ) -> Result<ConnectionCount, TooMany> {
+        self.counted(most, source, None)
+    }
+
+    fn counted(
+        &self,
+        most: usize,
+        source: IpAddr,
+        addresses: Option<u64>,
+    ) -> Result<ConnectionCount, TooMany> {
         let rules = self.account.state.lock().rules;
         let most = u64::try_from(most).unwrap_or(u64::MAX);
         let connections = rules.max_connections.map_or(Some(most), |cap| cap.most());
-        let addresses = rules.max_addresses.and_then(|cap| cap.most());
         let account = Arc::clone(&self.account);
         let place = account.presence.enter(source, connections, addresses)?;
         Ok(ConnectionCount { account, place })

@@ -17,10 +17,14 @@ use super::{PeriodUsage, Usage};
 mod database;
 mod file;
 mod schema;
+#[cfg(feature = "shadowsocks")]
+mod shadowsocks;
 #[cfg(test)]
 mod tests;
 
 pub use database::{Database, StoreError};
+#[cfg(feature = "shadowsocks")]
+pub(crate) use shadowsocks::Reported;
 
 type Transaction = sqlx::Transaction<'static, Any>;
 

@@ -15,7 +15,7 @@ thread_local! {
 }
 
 /// The next datagram and where it came from.
-pub(super) async fn from(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> {
+pub(crate) async fn from(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> {
     loop {
         socket.readable().await?;
         let received: io::Result<_> = ROOM.with_borrow_mut(|room| {
@@ -33,7 +33,7 @@ pub(super) async fn from(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)
 }
 
 /// As [`from`]; from no socket, never.
-pub(super) async fn from_if(socket: Option<&UdpSocket>) -> io::Result<(Vec<u8>, SocketAddr)> {
+pub(crate) async fn from_if(socket: Option<&UdpSocket>) -> io::Result<(Vec<u8>, SocketAddr)> {
     match socket {
         Some(socket) => from(socket).await,
         None => std::future::pending().await,

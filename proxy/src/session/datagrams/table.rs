@@ -11,7 +11,7 @@ use crate::protocol::Target;
 
 /// The most places that answers may come from; one more takes the place of the
 /// one that has waited longest.
-pub(super) const MOST_PEERS: usize = 256;
+pub(crate) const MOST_PEERS: usize = 256;
 /// How long after it was last sent to (RFC 4787, section 4.3, recommends five minutes).
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -21,31 +21,31 @@ const MOST_NAMES: usize = 64;
 const NAME_LASTS: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     peers: HashMap<SocketAddr, Instant>,
     names: HashMap<Target, (SocketAddr, Instant)>,
 }
 
 impl Table {
-    pub(super) fn sent_to(&mut self, peer: SocketAddr) {
+    pub(crate) fn sent_to(&mut self, peer: SocketAddr) {
         let now = Instant::now();
         make_room(&mut self.peers, &peer, MOST_PEERS, now, IDLE, |at| *at);
         self.peers.insert(peer, now);
     }
 
-    pub(super) fn is_peer(&self, from: SocketAddr) -> bool {
+    pub(crate) fn is_peer(&self, from: SocketAddr) -> bool {
         let sent = self.peers.get(&from);
         sent.is_some_and(|sent| sent.elapsed() < IDLE)
     }
 
-    pub(super) fn remember(&mut self, name: Target, address: SocketAddr) {
+    pub(crate) fn remember(&mut self, name: Target, address: SocketAddr) {
         let now = Instant::now();
         let since = |(_, at): &(SocketAddr, Instant)| *at;
         make_room(&mut self.names, &name, MOST_NAMES, now, NAME_LASTS, since);
         self.names.insert(name, (address, now));
     }
 
-    pub(super) fn known(&self, name: &Target) -> Option<SocketAddr> {
+    pub(crate) fn known(&self, name: &Target) -> Option<SocketAddr> {
         let (address, at) = self.names.get(name)?;
         (at.elapsed() < NAME_LASTS).then_some(*address)
     }

@@ -1,0 +1,226 @@
+//! The shadowsocks front end: TCP and UDP ports for the same users, under the
+//! same budgets.
+//!
+//! ```text
+//! users that have an access -> ports (one user or many each) -> tcp, udp -> relay -> budget
+//! roster, turnstile   whose key opens it      replay   whether it was sent before
+//! presence            who is where            counters what happened
+//! ```
+//!
+//! A change of a user touches that user: their sessions under another key end,
+//! a port without users closes. The codecs are in [`crate::protocol::shadowsocks`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::protocol::shadowsocks::{Method, Refused};
+use crate::users::Users;
+
+mod association;
+mod associations;
+mod counters;
+mod port;
+mod presence;
+mod replay;
+mod roster;
+mod sealed;
+mod tcp;
+mod turnstile;
+mod udp;
+
+use associations::Associations;
+use counters::Counters;
+pub(crate) use port::Venue;
+use port::{Port, Sockets};
+use presence::Presence;
+use replay::Replay;
+use roster::{Member, Roster};
+use turnstile::Turnstile;
+
+/// Sessions, and as many datagrams, that are remembered at least.
+const REMEMBERED: usize = 1 << 20;
+
+/// How soon a port that could not be listened on is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// All ports.
+#[derive(Debug)]
+pub(crate) struct Front {
+    settings: config::Shadowsocks,
+    users: Users,
+    salts: Replay,
+    datagrams: Replay,
+    turnstile: Turnstile,
+    presence: Presence,
+    associations: Associations,
+    counters: Counters,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ports: HashMap<u16, Arc<Port>>,
+    members: HashMap<i64, Arc<Member>>,
+}
+
+impl Front {
+    /// Opens what outlives the process.
+    pub(crate) fn open(settings: config::Shadowsocks, users: Users) -> io::Result<Arc<Self>> {
+        let (salts, datagrams) = match &settings.replay_file {
+            None => (Replay::in_memory(REMEMBERED), Replay::in_memory(REMEMBERED)),
+            Some(path) => {
+                let mut beside = path.as_os_str().to_owned();
+                beside.push(".udp");
+                (
+                    Replay::open(path, REMEMBERED)?,
+                    Replay::open(beside.as_ref(), REMEMBERED)?,
+                )
+            }
+        };
+        let associations = Associations::new(settings.udp_associations);
+        Ok(Arc::new(Self {
+            associations,
+            settings,
+            users,
+            salts,
+            datagrams,
+            turnstile: Turnstile::new(),
+            presence: Presence::default(),
+            counters: Counters::default(),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Listens on the ports of all users, and closes those that have none:
+    /// the new ones are to be served. Whether all could be listened on.
+    pub(crate) async fn listen(&self) -> (Vec<Bound>, bool) {
+        let rosters = self.rosters();
+        let mut ports = std::mem::take(&mut self.state.lock().ports);
+        let mut bound = Vec::new();
+        let mut all = true;
+        ports.retain(|number, port| {
+            let is_used = rosters.contains_key(number);
+            if !is_used {
+                tracing::info!(port = number, "shadowsocks port closed");
+                port.closed.cancel();
+            }
+            is_used
+        });
+        for (number, roster) in rosters {
+            if let Some(port) = ports.get(&number) {
+                port.members.replace(roster);
+                continue;
+            }
+            let address = SocketAddr::new(self.settings.listen, number);
+            match Port::bind(address, roster).await {
+                Ok((port, sockets)) => {
+                    tracing::info!(%address, "shadowsocks port opened");
+                    ports.insert(number, Arc::clone(&port));
+                    bound.push(Bound { port, sockets });
+                }
+                Err(error) => {
+                    all = false;
+                    tracing::error!(%address, %error, "cannot listen on a shadowsocks port");
+                }
+            }
+        }
+        self.state.lock().ports = ports;
+        (bound, all)
+    }
+
+    /// The users of each port, as they should be. Who is as before stays the
+    /// same; sessions of others end.
+    fn rosters(&self) -> BTreeMap<u16, Roster> {
+        let mut before = std::mem::take(&mut self.state.lock().members);
+        let mut after = HashMap::new();
+        let mut ports: BTreeMap<u16, Vec<Arc<Member>>> = BTreeMap::new();
+        for (account, access) in self.users.subscribed() {
+            if !account.is_enabled() {
+                continue;
+            }
+            let id = account.id();
+            let same = |member: &Arc<Member>| {
+                Arc::ptr_eq(&member.account, &account) && member.access == access
+            };
+            let member = match before.remove(&id) {
+                Some(member) if same(&member) => member,
+                other => {
+                    if let Some(other) = other {
+                        other.over.cancel();
+                    }
+                    let Ok(keys) = access.keys() else { continue };
+                    Arc::new(Member {
+                        account,
+                        access,
+                        keys,
+                        over: CancellationToken::new(),
+                    })
+                }
+            };
+            if member.access.method == Method::None && !self.settings.allow_unencrypted {
+                let user = member.account.name().escape_debug();
+                tracing::warn!(%user, "the method none encrypts nothing and is switched off");
+                member.over.cancel();
+                continue;
+            }
+            after.insert(id, Arc::clone(&member));
+            ports.entry(member.access.port).or_default().push(member);
+        }
+        for gone in before.into_values() {
+            gone.over.cancel();
+        }
+        self.state.lock().members = after;
+        let roster = |(number, mut members): (u16, Vec<Arc<Member>>)| {
+            members.sort_by_key(|member| member.account.id());
+            Roster::new(members).map(|roster| (number, roster))
+        };
+        ports.into_iter().filter_map(roster).collect()
+    }
+
+    /// Serves until the server stops: first what was listened on already.
+    pub(crate) async fn run(self: Arc<Self>, first: Vec<Bound>, venue: Venue) {
+        let mut changed = self.users.watch_subscribed();
+        let mut bound = first;
+        let mut all = false;
+        loop {
+            for Bound { port, sockets } in bound {
+                port.serve(sockets, Arc::clone(&self), venue.clone());
+            }
+            tokio::select! {
+                () = venue.stopping.cancelled() => return,
+                changed = changed.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(RETRY), if !all => {}
+            }
+            (bound, all) = self.listen().await;
+        }
+    }
+}
+
+/// A port that listens and is not served yet.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    port: Arc<Port>,
+    sockets: Sockets,
+}
+
+/// Unpredictable bytes.
+fn random<const N: usize>() -> Result<[u8; N], Refused> {
+    let mut bytes = [0; N];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| Refused::Malformed("the system has no randomness"))?;
+    Ok(bytes)
+}
+
+/// Seconds since 1970.
+fn unix_now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,74 @@
+//! What the front end counts, in the names of aioshadowsocks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::protocol::shadowsocks::Refused;
+
+/// The upper bounds of the histograms, in nanoseconds: those of the seed's.
+const BOUNDS: [u64; 14] = [
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    75_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    750_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    7_500_000_000,
+    10_000_000_000,
+];
+
+/// Counters that only grow.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) connections: AtomicU64,
+    pub(super) replays: AtomicU64,
+    pub(super) failures: AtomicU64,
+    pub(super) find: Histogram,
+}
+
+/// How long something took.
+#[derive(Debug, Default)]
+pub(super) struct Histogram {
+    counts: [AtomicU64; 14],
+    total: AtomicU64,
+    nanos: AtomicU64,
+}
+
+impl Counters {
+    /// One more connection.
+    pub(super) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client was found.
+    pub(super) fn found(&self, after: Duration) {
+        self.find.observe(after);
+    }
+
+    /// A client, or a datagram, was refused.
+    pub(super) fn refused(&self, why: &Refused) {
+        let counter = match why {
+            Refused::Replay => &self.replays,
+            _ => &self.failures,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Histogram {
+    pub(super) fn observe(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bounds = BOUNDS.iter().zip(&self.counts);
+        for (_, count) in bounds.filter(|(bound, _)| nanos <= **bound) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.total.fetch_add(1, Ordering::Relaxed);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
