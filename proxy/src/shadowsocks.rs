@@ -25,9 +25,11 @@ use crate::protocol::shadowsocks::{Method, Refused};
 use crate::users::Users;
 
 mod association;
+#[allow(dead_code, reason = "metrics read it")]
 mod associations;
 mod counters;
 mod port;
+#[allow(dead_code, reason = "reports and metrics read it")]
 mod presence;
 mod replay;
 mod roster;

@@ -45,7 +45,7 @@ enum Outgoing {
         /// The salt of the client.
         salt: Box<[u8]>,
     },
-    Begun(Sealer),
+    Begun(Box<Sealer>),
 }
 
 impl Sealed {
@@ -138,7 +138,7 @@ impl Sealed {
         front.salts.is_new(mark(own));
         let (key, now) = (&member.keys.user, unix_now());
         let sealer = handshake::answer(method, key, own, salt, payload, now, &mut self.outbox)?;
-        self.outgoing = Outgoing::Begun(sealer);
+        self.outgoing = Outgoing::Begun(Box::new(sealer));
         Ok(())
     }
 }

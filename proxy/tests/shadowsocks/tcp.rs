@@ -5,7 +5,7 @@ use proxy::protocol::shadowsocks::Method;
 use tokio::io::AsyncWriteExt;
 
 use crate::client::*;
-use crate::support::{echo, flood, in_time};
+use crate::support::{echo, flood};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_method_carries_every_byte() {
