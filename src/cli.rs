@@ -71,6 +71,9 @@ pub struct ScenarioArgs {
     /// Write tables only, draw nothing
     #[arg(long)]
     pub no_plots: bool,
+    /// Start the programs that the scenario names under `external`; without it they must be running
+    #[arg(long)]
+    pub start_servers: bool,
 }
 
 /// What the command line says instead of the file.
@@ -317,7 +320,7 @@ impl ScenarioArgs {
 
 impl ValueEnum for DriverKind {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Model, Self::Proxy, Self::Kernel]
+        &[Self::Model, Self::Proxy, Self::Kernel, Self::External]
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
@@ -328,6 +331,8 @@ impl ValueEnum for DriverKind {
             }
             Self::Kernel => clap::builder::PossibleValue::new("kernel")
                 .help("Limiters in this machine's kernel"),
+            Self::External => clap::builder::PossibleValue::new("external")
+                .help("Servers that somebody else runs"),
         })
     }
 }

@@ -1,10 +1,11 @@
 //! Scenario in, records out: each driver turns the same offered traffic into
 //! [`Recorder`](crate::record::Recorder) calls.
 
+pub mod external;
 pub mod kernel;
-mod measure;
 pub mod model;
 pub mod proxy;
+pub mod real;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -123,7 +124,7 @@ pub fn label(
 ) -> RunLabel {
     let mode = match driver {
         DriverKind::Model | DriverKind::Kernel => algorithm.mode,
-        DriverKind::Proxy => Mode::Stream,
+        DriverKind::Proxy | DriverKind::External => Mode::Stream,
     };
     RunLabel {
         scenario: scenario.name.clone(),
@@ -134,5 +135,7 @@ pub fn label(
         mode: mode.name().to_owned(),
         limiter: algorithm.policy.to_string(),
         cpu_seconds: None,
+        memory_bytes: None,
+        calibration: None,
     }
 }

@@ -43,7 +43,7 @@ use user::UserMetrics;
 
 pub use collect::Collector;
 pub use level::smallest_buckets;
-pub use spec::{RunLabel, RunSpec, Step, UserSpec, real_train_gap};
+pub use spec::{Calibration, RunLabel, RunSpec, Step, UserSpec, real_train_gap};
 pub(crate) use train::Trains;
 
 /// Every metric of one run, fed by a driver.
@@ -222,6 +222,11 @@ impl RunLabel {
             mode: self.mode.clone(),
             limiter: self.limiter.clone(),
             cpu_s_per_GB: self.cpu_per_gigabyte(&row).filter(|_| user.is_empty()),
+            memory_bytes: self.memory_bytes.filter(|_| user.is_empty()),
+            setup_overshoot_bytes: self.calibration.and_then(|c| c.overshoot_bytes),
+            setup_jitter_us: self.calibration.and_then(|c| c.jitter_us),
+            setup_delay_p99_us: self.calibration.and_then(|c| c.delay_p99_us),
+            setup_late_p99_us: self.calibration.and_then(|c| c.late_p99_us),
             ..row
         }
     }

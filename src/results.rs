@@ -131,6 +131,15 @@ pub struct Row {
     pub sender_late_max_us: Option<f64>,
     /// Real drivers: CPU seconds of the limiter's process per 10^9 bytes delivered.
     pub cpu_s_per_GB: Option<f64>,
+    /// Driver `external`: resident bytes of the server's processes at the end of the run.
+    pub memory_bytes: Option<u64>,
+    /// Real drivers: what the same set-up shows without a limiter, sending at the reference
+    /// rate. Beyond one packet.
+    pub setup_overshoot_bytes: Option<f64>,
+    /// RFC 3550, as `jitter_rfc3550_us`.
+    pub setup_jitter_us: Option<f64>,
+    pub setup_delay_p99_us: Option<f64>,
+    pub setup_late_p99_us: Option<f64>,
 }
 
 impl Row {

@@ -7,9 +7,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::driver::external::{self, ExternalError};
 use crate::driver::kernel::{self, KernelError};
 use crate::driver::model::{self, ModelError};
 use crate::driver::proxy::{self, ProxyError};
+use crate::driver::real::Ran;
 use crate::driver::{Stop, label};
 use crate::metrics::{Collector, RunFigures, RunMetrics, RunSpec};
 use crate::progress::{Progress, Stage};
@@ -46,6 +48,9 @@ pub enum RunError {
     /// The kernel's limiters.
     #[error("the kernel driver cannot run")]
     Kernel(#[from] KernelError),
+    /// A server that somebody else runs.
+    #[error("the external driver cannot run")]
+    External(#[from] ExternalError),
 }
 
 /// Runs every driver of `scenario`, in order, until `stop`.
@@ -61,17 +66,25 @@ pub fn run(scenario: &Scenario, progress: Progress, stop: &Stop) -> Result<Finis
                 notes.extend(simulate(scenario, progress, stop, &mut collector)?);
             }
             DriverKind::Proxy => {
-                notes.extend(proxy::left_out(scenario));
-                for figures in proxy::run(scenario, progress, stop)? {
-                    collector.add(figures);
-                }
+                keep(
+                    proxy::run(scenario, progress, stop)?,
+                    &mut collector,
+                    &mut notes,
+                );
             }
             DriverKind::Kernel => {
-                let ran = kernel::run(scenario, progress, stop)?;
-                notes.extend(ran.notes);
-                ran.figures
-                    .into_iter()
-                    .for_each(|figures| collector.add(figures));
+                keep(
+                    kernel::run(scenario, progress, stop)?,
+                    &mut collector,
+                    &mut notes,
+                );
+            }
+            DriverKind::External => {
+                keep(
+                    external::run(scenario, progress, stop)?,
+                    &mut collector,
+                    &mut notes,
+                );
             }
         }
     }
@@ -80,6 +93,13 @@ pub fn run(scenario: &Scenario, progress: Progress, stop: &Stop) -> Result<Finis
         interrupted: stop.requested(),
         notes,
     })
+}
+
+fn keep(ran: Ran, collector: &mut Collector, notes: &mut Vec<String>) {
+    notes.extend(ran.notes);
+    ran.figures
+        .into_iter()
+        .for_each(|figures| collector.add(figures));
 }
 
 /// The rows of all runs of the model, in order; `None` if it was stopped on the way.

@@ -11,6 +11,10 @@ mod section;
 pub mod sweep;
 mod write;
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use bench_clients::Via;
 use flow::{ByteRate, ByteSize, Nanos, Policy, Timestamp};
 use traffic::Pattern;
 
@@ -72,6 +76,14 @@ impl Scenario {
                 && (driver != DriverKind::Proxy || algorithm.mode == Mode::Stream)
         })
     }
+
+    /// Permits the driver `external` to start the programs that the file names.
+    pub fn start_servers(&mut self) {
+        let servers = self.algorithms.iter_mut();
+        for external in servers.filter_map(|algorithm| algorithm.external.as_mut()) {
+            external.start = true;
+        }
+    }
 }
 
 /// Which machinery turns traffic into records.
@@ -83,6 +95,8 @@ pub enum DriverKind {
     Proxy,
     /// Limiters in this machine's kernel, between two network namespaces.
     Kernel,
+    /// A server that somebody else runs, over sockets.
+    External,
 }
 
 impl DriverKind {
@@ -93,6 +107,7 @@ impl DriverKind {
             Self::Model => "model",
             Self::Proxy => "proxy",
             Self::Kernel => "kernel",
+            Self::External => "external",
         }
     }
 }
@@ -156,6 +171,8 @@ pub struct Repetitions {
     pub proxy: u32,
     /// Runs in real time through the kernel (default 1).
     pub kernel: u32,
+    /// Runs in real time through servers that somebody else runs (default 1).
+    pub external: u32,
 }
 
 impl Repetitions {
@@ -166,6 +183,7 @@ impl Repetitions {
             DriverKind::Model => self.model,
             DriverKind::Proxy => self.proxy,
             DriverKind::Kernel => self.kernel,
+            DriverKind::External => self.external,
         }
     }
 }
@@ -219,24 +237,53 @@ pub struct Algorithm {
     pub kernel: Option<KernelLimiter>,
     /// A TCP sender in front of it, simulated; then the model alone runs it.
     pub tcp: Option<TcpSender>,
+    /// The server that applies it; then the external driver alone runs it.
+    pub external: Option<External>,
 }
 
 impl Algorithm {
     /// Whether one driver alone runs it.
     #[must_use]
     pub const fn is_special(&self) -> bool {
-        self.kernel.is_some() || self.tcp.is_some()
+        self.kernel.is_some() || self.tcp.is_some() || self.external.is_some()
     }
 
     /// Whether `driver` runs it.
     #[must_use]
     pub fn runs_on(&self, driver: DriverKind) -> bool {
         match driver {
-            DriverKind::Model => self.kernel.is_none(),
+            DriverKind::Model => self.kernel.is_none() && self.external.is_none(),
             DriverKind::Proxy => !self.is_special() && self.policy.modes().stream,
             DriverKind::Kernel => self.kernel.is_some(),
+            DriverKind::External => self.external.is_some(),
         }
     }
+}
+
+/// A server that somebody else runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct External {
+    /// How to go through it. `{user}` in its user name stands for the name of the scenario's user.
+    pub via: Via,
+    /// Where its connections arrive; what a plain forwarder must have been told.
+    pub target: SocketAddr,
+    /// Starts it, with `folder` as working directory; empty: it is running already.
+    pub command: Vec<String>,
+    /// Whether `command` may be run: a file alone may not start programs.
+    pub start: bool,
+    /// The process whose CPU time and memory are its own, if `command` did not start it.
+    pub process: Option<Process>,
+    /// Folder of the scenario's file.
+    pub folder: Option<PathBuf>,
+}
+
+/// Which process a running server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// By its number.
+    Number(u32),
+    /// By a file in the scenario's folder that holds the number.
+    File(String),
 }
 
 /// What holds a rate in the kernel.

@@ -47,7 +47,11 @@ fn a_resolved_scenario_reads_back_as_it_was() {
         let scenario = load(&path);
         let again = parse(&scenario.to_toml(), origin(), &Overrides::default())
             .unwrap_or_else(|why| panic!("{}: {:?}", path.display(), why.problems()));
-        assert_eq!(again, scenario);
+        assert_eq!(again.to_toml(), scenario.to_toml());
+        // Servers of others lose their passwords and the folder they are started in.
+        if scenario.algorithms.iter().all(|it| it.external.is_none()) {
+            assert_eq!(again, scenario);
+        }
     }
 }
 
@@ -86,7 +90,7 @@ fn the_examples_in_the_reference_are_scenarios() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/README.md");
     let text = fs::read_to_string(path).unwrap();
     let examples: Vec<_> = text.split("```toml\n").skip(1).collect();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 5);
     for example in examples {
         let (example, _) = example.split_once("```").unwrap();
         let read = parse(example, origin(), &Overrides::default());

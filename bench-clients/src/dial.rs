@@ -1,6 +1,7 @@
-//! The client side of reaching a target: directly, by SOCKS5, or by seed 001's line
-//! handshake. The codecs are pure functions of bytes; this module does the IO.
+//! The client side of reaching a target: directly, by SOCKS5, by HTTP CONNECT, through a
+//! plain forwarder, or by seed 001's line handshake. The codecs are pure functions of bytes; this module does the IO.
 
+pub mod http;
 pub mod line;
 pub mod socks5;
 mod url;
@@ -38,8 +39,8 @@ pub struct Credentials {
 
 /// The way to a target.
 ///
-/// In text: `direct`, `socks5://[USER:PASSWORD@]HOST:PORT` or
-/// `line://USER:PASSWORD@HOST:PORT`, reserved characters as `%XX`.
+/// In text: `direct`, `socks5://[USER:PASSWORD@]HOST:PORT`, `http://[USER:PASSWORD@]HOST:PORT`,
+/// `tcp://HOST:PORT` or `line://USER:PASSWORD@HOST:PORT`, reserved characters as `%XX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
     /// No proxy.
@@ -58,6 +59,32 @@ pub enum Via {
         /// Who asks.
         credentials: Credentials,
     },
+    /// CONNECT of HTTP/1.1 (RFC 9110), with Basic (RFC 7617) if there are credentials.
+    Http {
+        /// Where the proxy listens.
+        proxy: Endpoint,
+        /// Who asks.
+        credentials: Option<Credentials>,
+    },
+    /// Whoever listens there passes everything on to one target, whichever is asked for.
+    Forward {
+        /// Where the forwarder listens.
+        proxy: Endpoint,
+    },
+}
+
+impl Via {
+    /// Where the first connection goes; `None` without a proxy.
+    #[must_use]
+    pub const fn proxy(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Direct => None,
+            Self::Socks5 { proxy, .. }
+            | Self::Line { proxy, .. }
+            | Self::Http { proxy, .. }
+            | Self::Forward { proxy } => Some(proxy),
+        }
+    }
 }
 
 /// Options of a connection's own socket.
@@ -86,8 +113,8 @@ impl Default for SocketOptions {
 pub struct Connection {
     /// The bytes both ways.
     pub stream: TcpStream,
-    /// The address that the target sees, as the proxy says; without a proxy the
-    /// socket's own.
+    /// The address that the target sees, as the proxy says; where it does not say, and
+    /// without a proxy, the socket's own.
     pub bound: Endpoint,
 }
 
@@ -135,6 +162,9 @@ pub enum DialError {
     /// The line cannot be written, or the answer is none.
     #[error("line handshake")]
     Line(#[from] line::LineError),
+    /// The proxy refused, or does not speak HTTP.
+    #[error("HTTP CONNECT")]
+    Http(#[from] http::HttpError),
 }
 
 /// What a codec makes of the bytes so far.
@@ -167,15 +197,13 @@ async fn reach(
     target: &Endpoint,
     options: &SocketOptions,
 ) -> Result<Connection, DialError> {
-    let first = match via {
-        Via::Direct => target,
-        Via::Socks5 { proxy, .. } | Via::Line { proxy, .. } => proxy,
-    };
-    let mut stream = tcp(first, options).await?;
+    let mut stream = tcp(via.proxy().unwrap_or(target), options).await?;
+    let local = stream.local_addr().map_err(during(Step::Connect))?;
     let bound = match via {
-        Via::Direct => {
-            let local = stream.local_addr().map_err(during(Step::Connect))?;
-            Endpoint::Address(local)
+        Via::Direct | Via::Forward { .. } => local.into(),
+        Via::Http { credentials, .. } => {
+            http_handshake(&mut stream, credentials.as_ref(), target).await?;
+            local.into()
         }
         Via::Socks5 { credentials, .. } => {
             socks5_handshake(&mut stream, credentials.as_ref(), target).await?
@@ -225,6 +253,19 @@ pub async fn line_handshake<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<Endpoint, DialError> {
     let request = line::request(target, credentials)?;
     exchange(stream, Step::Request, &request, line::reply).await
+}
+
+/// The client's side of CONNECT on `stream`.
+///
+/// # Errors
+/// Those of [`DialError`] but `Timeout`.
+pub async fn http_handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    credentials: Option<&Credentials>,
+    target: &Endpoint,
+) -> Result<(), DialError> {
+    let request = http::request(target, credentials)?;
+    exchange(stream, Step::Request, &request, http::reply).await
 }
 
 /// Sends `request` and reads exactly the bytes of the reply, so that what the

@@ -49,6 +49,7 @@ pub mod drive;
 pub mod log;
 pub mod pace;
 pub mod payload;
+pub mod process;
 #[cfg(feature = "bins")]
 pub mod program;
 pub mod receiver;

@@ -83,6 +83,9 @@ fn jobs(args: &ScenarioArgs) -> Result<Vec<Job>, Failure> {
                 second: file.clone(),
             }));
         }
+        if args.start_servers {
+            scenario.start_servers();
+        }
         let folder = folder(args, &scenario);
         let notes = leave_out_what_cannot_run(&mut scenario);
         jobs.push(Job {

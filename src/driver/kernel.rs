@@ -9,26 +9,17 @@ mod live;
 #[cfg(feature = "kernel")]
 mod path;
 
-use std::io;
-
-use bench_clients::drive;
-
 use super::Stop;
-use crate::metrics::RunFigures;
+use super::real::{Ran, RealError};
 use crate::progress::Progress;
 use crate::scenario::Scenario;
 
 /// Why the kernel's limiters could not be driven.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// A runtime or a socket is not to be had.
-    #[error("cannot {what}")]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
+    /// The sockets, whatever is between them.
+    #[error(transparent)]
+    Real(#[from] RealError),
     /// A network namespace, or what is to limit in it.
     #[cfg(feature = "kernel")]
     #[error("cannot set up a path")]
@@ -37,18 +28,6 @@ pub enum KernelError {
     #[cfg(feature = "kernel")]
     #[error("cannot bring a rule into the kernel")]
     Engine(#[from] ::kernel::engine::EngineError),
-    /// A flow broke.
-    #[error("a connection broke during the run")]
-    Drive(#[from] drive::RunError),
-}
-
-/// What came of all runs.
-#[derive(Debug, Default)]
-pub struct Ran {
-    /// In the order of the scenario.
-    pub figures: Vec<RunFigures>,
-    /// What our program counted in the kernel, which receivers cannot know, a line each.
-    pub notes: Vec<String>,
 }
 
 /// Why this driver cannot run here; `None` if it can.
@@ -79,7 +58,7 @@ pub fn unavailable() -> Option<String> {
 /// See [`KernelError`].
 #[cfg(feature = "kernel")]
 pub fn run(scenario: &Scenario, progress: Progress, stop: &Stop) -> Result<Ran, KernelError> {
-    live::run(scenario, progress, stop)
+    super::real::run::<live::Paths>(scenario, progress, stop)
 }
 
 /// Without the feature nothing runs; [`unavailable`] says why.
@@ -89,4 +68,10 @@ pub fn run(scenario: &Scenario, progress: Progress, stop: &Stop) -> Result<Ran, 
 #[cfg(not(feature = "kernel"))]
 pub fn run(_scenario: &Scenario, _progress: Progress, _stop: &Stop) -> Result<Ran, KernelError> {
     Ok(Ran::default())
+}
+
+/// A run without a path: a fault of this program.
+#[cfg(feature = "kernel")]
+fn no_path() -> RealError {
+    super::real::io_error("find a connection's path")(std::io::ErrorKind::NotFound.into())
 }

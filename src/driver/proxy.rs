@@ -2,47 +2,27 @@
 //! client that logs in, recorded where it arrives.
 //!
 //! Server and load run in this process on two runtimes of their own. Runs go
-//! side by side while their rates add up to little, each as users of its own,
-//! the algorithms interleaved.
+//! side by side while their rates add up to little, each as users of its own.
 
-mod plan;
 mod server;
 
-use std::io;
-use std::time::Duration;
+use std::net::Ipv4Addr;
 
-use bench_clients::drive::drive_all;
-use bench_clients::{
-    Clock, Credentials, FlowLog, FlowPlan, Identify, Log, RunPlan, Target, Via, Wait, dial, drive,
-    target,
-};
-use flow::{Nanos, Timestamp};
-use tokio_util::sync::CancellationToken;
+use bench_clients::{Credentials, Ends, Identify, SocketOptions, Target, Via};
 
-use self::plan::{Run, batches};
 use self::server::Server;
-use super::measure::{self, RealRun};
-use super::{Stop, policy_of, watch};
-use crate::metrics::RunFigures;
+use super::real::plan::{Run, Together};
+use super::real::{self, Batch, Bench, Ran, RealError, Used, io_error};
+use super::{Stop, policy_of};
 use crate::progress::Progress;
-use crate::scenario::{Direction, DriverKind, Scenario, UserLimit};
-
-/// From the last connection to the common start of a batch.
-const LEAD: Duration = Duration::from_millis(100);
-/// How long receivers wait for what is under way at the end.
-const DRAIN: Nanos = Nanos::from_millis(200);
+use crate::scenario::{DriverKind, RateChange, Scenario, UserLimit};
 
 /// Why the proxy could not be driven.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// A runtime, a folder or a socket is not to be had.
-    #[error("cannot {what}")]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
+    /// The sockets, whatever is between them.
+    #[error(transparent)]
+    Real(#[from] RealError),
     /// The server does not start.
     #[error("the proxy does not start")]
     Bind(#[from] ::proxy::BindError),
@@ -52,17 +32,6 @@ pub enum ProxyError {
     /// An account could not be made or changed.
     #[error("the proxy refuses a user")]
     User(#[from] ::proxy::UserError),
-    /// A client is not let through.
-    #[error("user {user} cannot connect through the proxy")]
-    Open {
-        /// Name of the user in the scenario.
-        user: String,
-        /// Why.
-        source: target::OpenError,
-    },
-    /// A flow broke.
-    #[error("a connection broke during the run")]
-    Drive(#[from] drive::RunError),
 }
 
 /// What the driver leaves out of `scenario`, and why, a line each.
@@ -88,180 +57,83 @@ pub fn left_out(scenario: &Scenario) -> Vec<String> {
 ///
 /// # Errors
 /// See [`ProxyError`].
-pub fn run(
-    scenario: &Scenario,
-    progress: Progress,
-    stop: &Stop,
-) -> Result<Vec<RunFigures>, ProxyError> {
-    let batches = batches(scenario);
-    let seconds = scenario.duration.get().div_ceil(1_000_000_000) * batches.len() as u64;
-    let stage = progress.stage("proxy (seconds)", seconds);
-    let load = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("load")
-        .enable_all()
-        .build()
-        .map_err(io_error("start a runtime"))?;
-    let mut figures: Vec<(usize, u32, RunFigures)> = Vec::new();
-    let mut done = 0;
-    for batch in &batches {
-        if stop.requested() {
-            break;
-        }
-        let report = |elapsed: u64| stage.reach(done + elapsed);
-        let runs = load.block_on(run_batch(scenario, batch, &report, stop))?;
-        figures.extend(runs);
-        done += scenario.duration.get().div_ceil(1_000_000_000);
+pub fn run(scenario: &Scenario, progress: Progress, stop: &Stop) -> Result<Ran, ProxyError> {
+    let mut ran = real::run::<Through>(scenario, progress, stop)?;
+    ran.notes.extend(left_out(scenario));
+    Ok(ran)
+}
+
+/// A server with the users of a batch, and where its connections arrive.
+struct Through {
+    server: Server,
+    target: Target,
+}
+
+impl Bench for Through {
+    type Error = ProxyError;
+    const KIND: DriverKind = DriverKind::Proxy;
+    /// A small part of what two cores relay; below a limit each connection wakes its
+    /// sender, the relay and its receiver twenty times a second.
+    const TOGETHER: Together = Together {
+        rate: 50e6,
+        connections: 128,
+    };
+
+    async fn set_up(batch: Batch<'_>) -> Result<Self, ProxyError> {
+        let any_port = (Ipv4Addr::LOCALHOST, 0).into();
+        let target = Target::bind(any_port, SocketOptions::default()).await;
+        Ok(Self {
+            target: target.map_err(io_error("listen for the proxy's connections"))?,
+            server: Server::start(batch).await?,
+        })
     }
-    stage.end(&format!("{} runs in real time", figures.len()));
-    // Interleaved while running, in order of the scenario in every file.
-    figures.sort_by_key(|(algorithm, repetition, _)| (*algorithm, *repetition));
-    Ok(figures.into_iter().map(|(_, _, run)| run).collect())
-}
 
-/// Runs one batch side by side.
-async fn run_batch(
-    scenario: &Scenario,
-    batch: &[Run<'_>],
-    report: &impl Fn(u64),
-    stop: &Stop,
-) -> Result<Vec<(usize, u32, RunFigures)>, ProxyError> {
-    let server = Server::start(scenario, batch).await?;
-    let plans = connect(scenario, batch, &server).await?;
-    let clock = Clock::starting_in(LEAD);
-    let token = CancellationToken::new();
-    let plan = RunPlan {
-        clock,
-        duration: scenario.duration,
-        drain: DRAIN,
-        stop: token.clone(),
-    };
-    let cpu_before = server.cpu();
-    let logs = {
-        let driving = drive_all(plans, &plan);
-        let watching = watch(clock, &token, report, stop);
-        let changing = change_rates(scenario, batch, &server, clock);
-        tokio::pin!(driving);
-        tokio::select! {
-            logs = &mut driving => logs?,
-            never = watching => match never {},
-            failed = changing => return Err(failed),
-        }
-    };
-    let cpu = server
-        .cpu()
-        .zip(cpu_before)
-        .map(|(after, before)| after - before);
-    let lasted = if token.is_cancelled() {
-        clock.now().since(Timestamp::ZERO).min(scenario.duration)
-    } else {
-        scenario.duration
-    };
-    server.stop().await?;
-    Ok(figures_of(scenario, batch, logs, lasted, cpu))
-}
-
-/// Opens every connection of the batch, in order of run, user and connection.
-async fn connect(
-    scenario: &Scenario,
-    batch: &[Run<'_>],
-    server: &Server,
-) -> Result<Vec<FlowPlan>, ProxyError> {
-    let options = dial::SocketOptions::default();
-    let any_port = (std::net::Ipv4Addr::LOCALHOST, 0).into();
-    let target = Target::bind(any_port, options)
-        .await
-        .map_err(io_error("listen for the proxy's connections"))?;
-    let mut plans = Vec::new();
-    for run in batch {
-        for (index, user) in scenario.users.iter().enumerate() {
-            let via = Via::Socks5 {
-                proxy: server.address().into(),
-                credentials: Some(Credentials {
-                    user: run.user_name(index),
-                    password: server::PASSWORD.to_owned(),
-                }),
-            };
-            for connection in 0..user.connections {
-                let opened = target.open(&via, Identify::OwnPort, &options).await;
-                let ends = opened.map_err(|source| ProxyError::Open {
-                    user: user.name.clone(),
-                    source,
-                })?;
-                let number = u32::try_from(index).unwrap_or(u32::MAX);
-                plans.push(FlowPlan {
-                    ends,
-                    direction: match scenario.direction {
-                        Direction::Down => bench_clients::Direction::Down,
-                        Direction::Up => bench_clients::Direction::Up,
-                    },
-                    generator: Box::new(scenario.generator(run.repetition, number, connection)),
-                    behaviour: super::behaviour(scenario),
-                    start: user.start,
-                    wait: Wait::Timer,
-                    sends: Log::new(),
-                    receipts: Log::of_receipts(),
-                });
-            }
-        }
+    async fn open(
+        &mut self,
+        batch: Batch<'_>,
+        run: &Run<'_>,
+        user: usize,
+    ) -> Result<Ends, ProxyError> {
+        let via = Via::Socks5 {
+            proxy: self.server.address().into(),
+            credentials: Some(Credentials {
+                user: run.user_name(user),
+                password: server::PASSWORD.to_owned(),
+            }),
+        };
+        let options = SocketOptions::default();
+        let opened = self.target.open(&via, Identify::OwnPort, &options).await;
+        Ok(opened.map_err(|source| batch.not_open(user, source))?)
     }
-    Ok(plans)
-}
 
-/// Changes rates when the scenario says so; ends only with an error.
-async fn change_rates(
-    scenario: &Scenario,
-    batch: &[Run<'_>],
-    server: &Server,
-    clock: Clock,
-) -> ProxyError {
-    for change in &scenario.rate_changes {
-        clock.sleep_until(change.at).await;
-        for run in batch {
+    async fn change_rate(
+        &mut self,
+        batch: Batch<'_>,
+        change: &RateChange,
+    ) -> Result<(), ProxyError> {
+        let scenario = batch.scenario;
+        for run in batch.runs {
             let users = scenario.users.iter().enumerate();
             for (index, user) in users.filter(|(_, user)| user.limit == UserLimit::Reference) {
                 let policy = policy_of(user, run.algorithm).with_rate(change.rate);
                 let limits = server::limits(policy, scenario.direction);
-                if let Err(failed) = server.set_limits(&run.user_name(index), limits).await {
-                    return failed;
-                }
+                self.server
+                    .set_limits(&run.user_name(index), limits)
+                    .await?;
             }
         }
+        Ok(())
     }
-    std::future::pending().await
-}
 
-/// Sorts the logs by run and user and measures each run.
-fn figures_of(
-    scenario: &Scenario,
-    batch: &[Run<'_>],
-    logs: Vec<FlowLog>,
-    lasted: Nanos,
-    cpu: Option<f64>,
-) -> Vec<(usize, u32, RunFigures)> {
-    // Whose CPU time it was, nobody can tell when several runs shared it.
-    let cpu = cpu.filter(|_| batch.len() == 1);
-    let mut logs = logs.into_iter();
-    let mut measured = Vec::new();
-    for run in batch {
-        let by_user: Vec<Vec<FlowLog>> = scenario
-            .users
-            .iter()
-            .map(|user| logs.by_ref().take(user.connections as usize).collect())
-            .collect();
-        let real = RealRun {
-            driver: DriverKind::Proxy,
-            algorithm: run.algorithm,
-            repetition: run.repetition,
-            lasted,
-            cpu_seconds: cpu,
-        };
-        let figures = measure::figures(scenario, &real, &by_user);
-        measured.push((run.index, run.repetition, figures));
+    fn used(&self) -> Used {
+        Used {
+            cpu_seconds: self.server.cpu(),
+            memory_bytes: None,
+        }
     }
-    measured
-}
 
-fn io_error(what: &'static str) -> impl Fn(io::Error) -> ProxyError {
-    move |source| ProxyError::Io { what, source }
+    async fn tear_down(self, _: Batch<'_>) -> Result<Vec<String>, ProxyError> {
+        self.server.stop().await?;
+        Ok(Vec::new())
+    }
 }

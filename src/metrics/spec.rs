@@ -53,7 +53,7 @@ pub struct UserSpec {
 pub struct RunLabel {
     /// Name of the scenario.
     pub scenario: String,
-    /// `model` or `proxy`.
+    /// `model`, `proxy`, `kernel` or `external`.
     pub driver: String,
     /// Label of the algorithm.
     pub algorithm: String,
@@ -67,6 +67,25 @@ pub struct RunLabel {
     pub limiter: String,
     /// CPU seconds of the limiter's process, for real drivers.
     pub cpu_seconds: Option<f64>,
+    /// Resident bytes of it.
+    pub memory_bytes: Option<u64>,
+    /// What the set-up shows without it.
+    pub calibration: Option<Calibration>,
+}
+
+/// What a set-up of real sockets does to a stream that keeps to the reference rate by
+/// itself, sent through it without a limiter: the part of a real figure that is not the
+/// limiter's.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Calibration {
+    /// b*(r) beyond one packet.
+    pub overshoot_bytes: Option<f64>,
+    /// Of RFC 3550.
+    pub jitter_us: Option<f64>,
+    /// 99th percentile of the delay.
+    pub delay_p99_us: Option<f64>,
+    /// 99th percentile of how late its sender was.
+    pub late_p99_us: Option<f64>,
 }
 
 impl RunSpec {
@@ -75,7 +94,9 @@ impl RunSpec {
     pub fn new(scenario: &Scenario, algorithm: &Algorithm, driver: DriverKind) -> Self {
         let train_gap = match driver {
             DriverKind::Model => Nanos::ZERO,
-            DriverKind::Proxy | DriverKind::Kernel => real_train_gap(scenario.reference.rate),
+            DriverKind::Proxy | DriverKind::Kernel | DriverKind::External => {
+                real_train_gap(scenario.reference.rate)
+            }
         };
         let user = |user| UserSpec::new(scenario, algorithm, user);
         Self {

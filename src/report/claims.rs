@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::results::{Results, Row};
-use crate::scenario::{Claim, DriverKind, Scenario};
+use crate::scenario::{Claim, Scenario};
 
 /// How a claim came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +89,9 @@ fn judge_one(claim: &Claim, ran: bool, results: &Results) -> Verdict {
 }
 
 fn selects(claim: &Claim, row: &Row) -> bool {
-    claim.driver.is_none_or(|driver| name(driver) == row.driver)
+    claim
+        .driver
+        .is_none_or(|driver| driver.name() == row.driver)
         && claim
             .algorithm
             .as_ref()
@@ -114,15 +116,6 @@ pub(super) fn figure(row: &Row, metric: &str) -> Option<f64> {
     serde_json::to_value(row).ok()?.get(metric)?.as_f64()
 }
 
-/// A driver's name in every file.
-pub(super) const fn name(driver: DriverKind) -> &'static str {
-    match driver {
-        DriverKind::Model => "model",
-        DriverKind::Proxy => "proxy",
-        DriverKind::Kernel => "kernel",
-    }
-}
-
 fn words(claim: &Claim) -> String {
     let mut words = claim.metric.clone();
     for (bound, sign) in [(claim.at_least, "≥"), (claim.at_most, "≤")] {
@@ -131,7 +124,7 @@ fn words(claim: &Claim) -> String {
         }
     }
     let whom = [
-        claim.driver.map(|driver| name(driver).to_owned()),
+        claim.driver.map(|driver| driver.name().to_owned()),
         claim.algorithm.clone(),
         claim.user.as_ref().map(|user| format!("user {user}")),
     ];
@@ -158,6 +151,7 @@ fn place(row: &Row, known: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::DriverKind;
 
     fn claim(metric: &str, at_least: Option<f64>, at_most: Option<f64>) -> Claim {
         Claim {

@@ -279,6 +279,7 @@ fn asked(scenario: &Scenario) -> Scenario {
         model: 1,
         proxy: 1,
         kernel: 1,
+        external: 1,
     };
     Scenario {
         name: String::new(),

@@ -48,6 +48,14 @@ pub(super) fn main(subject: &Subject, results: &Results) -> Table {
     for (row, group) in table.rows.iter_mut().zip(&groups) {
         row.push(bound(group));
     }
+    if groups.iter().any(|group| alone(group).is_some()) {
+        table
+            .head
+            .push(Head::numbers("Set-up alone", String::new()).spare(1));
+        for (row, group) in table.rows.iter_mut().zip(&groups) {
+            row.push(alone(group).map_or_else(Cell::unknown, Cell::new));
+        }
+    }
     table.note = note(subject, results);
     table
 }
@@ -66,6 +74,17 @@ fn bound(group: &Group<'_>) -> Cell {
     }
 }
 
+/// What the set-up of a real driver shows without a limiter: bytes beyond one packet, and jitter.
+fn alone(group: &Group<'_>) -> Option<String> {
+    let row = group.rows.first()?;
+    let (bytes, jitter) = row.setup_overshoot_bytes.zip(row.setup_jitter_us)?;
+    Some(format!(
+        "{}, {}",
+        quantity(Unit::Bytes, bytes, 3),
+        quantity(Unit::Micros, jitter, 3)
+    ))
+}
+
 fn note(subject: &Subject, results: &Results) -> String {
     let runs: Vec<String> = subject
         .drivers
@@ -73,9 +92,18 @@ fn note(subject: &Subject, results: &Results) -> String {
         .map(|driver| format!("{driver} n = {}", super::plot::runs(results, driver)))
         .collect();
     format!(
-        "Means over runs ({}); beyond burst, worst second and own bound are the worst run's.\n\
+        "Means over runs ({}); beyond burst, worst second and own bound are the worst run's.{}\n\
          * best of the driver's algorithms within {} % of the burst{} that use {} % of the limit. ! bound broken.",
         runs.join(", "),
+        if results
+            .summary
+            .iter()
+            .any(|row| row.setup_jitter_us.is_some())
+        {
+            " Set-up alone: overshoot beyond one packet and jitter without a limiter, sending at the rate."
+        } else {
+            ""
+        },
         TOLERANCE * 100.0,
         if subject.drivers.iter().any(|driver| driver != "model") {
             format!(

@@ -99,7 +99,7 @@ pub(super) const JAIN: Metric = Metric::mean("Fairness", Number, More, |row| row
 pub(super) const BOUND: Metric = Metric::most("Own bound", Bytes, |row| row.bound_excess_bytes);
 
 /// Behind `throughput.png`.
-pub(super) const THROUGHPUTS: [Metric; 9] = [
+pub(super) const THROUGHPUTS: [Metric; 10] = [
     THROUGHPUT,
     UTILISATION,
     Metric::mean("Once the burst has passed", Rate, Neither, |row| {
@@ -113,6 +113,7 @@ pub(super) const THROUGHPUTS: [Metric; 9] = [
     Metric::mean("Greatest second", Rate, Neither, |row| row.second_max_Bps),
     Metric::mean("Settling time", Millis, Less, |row| row.settling_ms),
     Metric::mean("CPU seconds per GB", Number, Less, |row| row.cpu_s_per_GB),
+    Metric::mean("Memory", Bytes, Less, |row| row.memory_bytes.map(whole)),
 ];
 
 /// Behind `arrival-curve.png`.
@@ -147,9 +148,10 @@ pub(super) const ARRIVALS: [Metric; 13] = [
 ];
 
 /// Behind `overshoot.png`.
-pub(super) const OVERSHOOTS: [Metric; 12] = [
+pub(super) const OVERSHOOTS: [Metric; 13] = [
     OVERSHOOT,
     EXCESS,
+    Metric::most("Set-up alone", Bytes, |row| row.setup_overshoot_bytes),
     Metric::most("A/(rW), 10\u{a0}ms", Number, |row| row.window_10ms_ratio),
     Metric::most("A/(rW), 100\u{a0}ms", Number, |row| row.window_100ms_ratio),
     Metric::most("A/(rW), 1\u{a0}s", Number, |row| row.window_1s_ratio),
@@ -173,7 +175,7 @@ pub(super) const OVERSHOOTS: [Metric; 12] = [
 ];
 
 /// Behind `delay.png`.
-pub(super) const DELAYS: [Metric; 9] = [
+pub(super) const DELAYS: [Metric; 11] = [
     Metric::mean("Mean", Micros, Less, |row| row.delay_mean_us),
     Metric::mean("p50", Micros, Less, |row| row.delay_p50_us),
     Metric::mean("p90", Micros, Less, |row| row.delay_p90_us),
@@ -187,11 +189,18 @@ pub(super) const DELAYS: [Metric; 9] = [
         row.sender_late_p99_us
     }),
     Metric::most("Sender late max", Micros, |row| row.sender_late_max_us),
+    Metric::mean("Set-up alone p99", Micros, Less, |row| {
+        row.setup_delay_p99_us
+    }),
+    Metric::mean("Its sender late p99", Micros, Less, |row| {
+        row.setup_late_p99_us
+    }),
 ];
 
 /// Behind `jitter.png`.
-pub(super) const JITTERS: [Metric; 21] = [
+pub(super) const JITTERS: [Metric; 22] = [
     JITTER,
+    Metric::mean("Set-up alone", Micros, Less, |row| row.setup_jitter_us),
     Metric::mean("Jitter, mean", Micros, Less, |row| {
         row.jitter_rfc3550_mean_us
     }),

@@ -2,7 +2,6 @@
 
 use flow::{ByteRate, ByteSize, Nanos, Timestamp};
 
-use super::claims::name;
 use super::format::{Unit, chosen};
 use crate::scenario::{Mode, Reference, Scenario, User, UserLimit};
 
@@ -66,7 +65,7 @@ impl Subject {
             drivers: scenario
                 .drivers
                 .iter()
-                .map(|driver| name(*driver).to_owned())
+                .map(|driver| driver.name().to_owned())
                 .collect(),
             algorithms: scenario
                 .algorithms

@@ -49,6 +49,7 @@ pub(super) fn together(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
         }
     }
     streams_exist(scenario, problems);
+    others_are_told(scenario, problems);
     senders_wait(scenario, problems);
     connections(scenario, problems);
 }
@@ -191,7 +192,7 @@ fn connections(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
             )
             .label("too long")
             .help(format!(
-                "at most {} with the proxy and kernel drivers",
+                "at most {} with the drivers proxy, kernel and external",
                 limits::REAL_DURATION
             )),
         );
@@ -229,6 +230,24 @@ fn senders_wait(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
                 break;
             }
         }
+    }
+}
+
+/// The rate of a server that somebody else runs cannot be changed from here.
+fn others_are_told(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
+    let mut placed = scenario.algorithms.iter();
+    if let Some(change) = scenario.changes.first()
+        && let Some(external) = placed.find(|placed| placed.algorithm.external.is_some())
+    {
+        problems.push(
+            Problem::new(
+                change.span(),
+                "nobody tells an external server of this change",
+            )
+            .label("the rate changes")
+            .also(external.at.clone(), "and somebody else runs this")
+            .help("remove one of the two"),
+        );
     }
 }
 

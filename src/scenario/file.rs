@@ -6,6 +6,7 @@
 pub(super) mod algorithms;
 mod changes;
 mod claims;
+mod external;
 mod spec;
 mod until;
 mod users;
@@ -51,10 +52,11 @@ pub struct Origin<'a> {
     pub folder: Option<&'a Path>,
 }
 
-pub(super) const DRIVERS: [(&str, DriverKind); 3] = [
+pub(super) const DRIVERS: [(&str, DriverKind); 4] = [
     ("model", DriverKind::Model),
     ("proxy", DriverKind::Proxy),
     ("kernel", DriverKind::Kernel),
+    ("external", DriverKind::External),
 ];
 pub(super) const KERNEL_LIMITERS: [(&str, KernelLimiter); 6] = [
     ("netfilter", KernelLimiter::Netfilter),
@@ -144,7 +146,8 @@ impl Reader<'_> {
         let mut traces = Traces::default();
         let users = users::read(&mut top, self.origin.folder, &mut traces, self.problems);
         let mode = head.as_ref().map(|head| head.mode.clone());
-        let algorithms = algorithms::read(&mut top, reference, mode, self.problems);
+        let algorithms =
+            algorithms::read(&mut top, reference, mode, self.origin.folder, self.problems);
         let duration = head.as_ref().map(|head| *head.duration.get_ref());
         let changes = changes::read(&mut top, duration, self.problems);
         let known = claims::Known {
@@ -362,12 +365,14 @@ impl Reader<'_> {
             };
             let (model, proxy) = (count("model", written.model), count("proxy", written.proxy));
             let kernel = count("kernel", written.kernel);
+            let external = count("external", written.external);
             section.finish(self.problems);
             narrow = until?;
             written = Repetitions {
                 model: u32::try_from(model?).ok()?,
                 proxy: u32::try_from(proxy?).ok()?,
                 kernel: u32::try_from(kernel?).ok()?,
+                external: u32::try_from(external?).ok()?,
             };
         }
         let repetitions = match self.overrides.repetitions {
@@ -375,6 +380,7 @@ impl Reader<'_> {
                 model: n,
                 proxy: n,
                 kernel: n,
+                external: n,
             },
             None => written,
         };

@@ -48,6 +48,7 @@ pub(crate) const DEFAULT_REPETITIONS: Repetitions = Repetitions {
     model: 30,
     proxy: 1,
     kernel: 1,
+    external: 1,
 };
 
 /// Repetitions of the model at most, when it stops by itself.

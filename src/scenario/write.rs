@@ -6,7 +6,7 @@ use flow::spec::{self, Fields};
 
 use super::file::{CONGESTIONS, DIRECTIONS, DRIVERS, KERNEL_LIMITERS, MODES, SENDERS};
 use super::metric::Unit;
-use super::{Algorithm, Claim, Scenario, User, UserLimit};
+use super::{Algorithm, Claim, External, Process, Scenario, User, UserLimit, limits};
 
 impl Scenario {
     /// The text of a scenario file that resolves to exactly this scenario.
@@ -69,6 +69,9 @@ impl Scenario {
         writeln!(out, "model = {}", self.repetitions.model)?;
         writeln!(out, "proxy = {}", self.repetitions.proxy)?;
         writeln!(out, "kernel = {}", self.repetitions.kernel)?;
+        if self.repetitions.external != limits::DEFAULT_REPETITIONS.external {
+            writeln!(out, "external = {}", self.repetitions.external)?;
+        }
         let Some(until) = &self.until else {
             return Ok(());
         };
@@ -107,7 +110,7 @@ fn write_algorithm(out: &mut String, algorithm: &Algorithm) -> fmt::Result {
     pair(out, "label", &algorithm.label)?;
     if let Some(limiter) = algorithm.kernel {
         pair(out, "kernel", word(&KERNEL_LIMITERS, limiter))?;
-    } else {
+    } else if algorithm.external.is_none() {
         pair(out, "mode", word(&MODES, algorithm.mode))?;
     }
     if let Some(tcp) = algorithm.tcp {
@@ -116,7 +119,27 @@ fn write_algorithm(out: &mut String, algorithm: &Algorithm) -> fmt::Result {
     }
     fields
         .iter()
-        .try_for_each(|(key, value)| pair(out, key, value))
+        .try_for_each(|(key, value)| pair(out, key, value))?;
+    algorithm
+        .external
+        .as_ref()
+        .map_or(Ok(()), |external| write_external(out, external))
+}
+
+/// Without a password: the file may be shown to others.
+fn write_external(out: &mut String, external: &External) -> fmt::Result {
+    writeln!(out, "[algorithm.external]")?;
+    pair(out, "via", &external.via)?;
+    pair(out, "target", external.target)?;
+    if !external.command.is_empty() {
+        let words: Vec<String> = external.command.iter().map(|word| quoted(word)).collect();
+        writeln!(out, "command = [{}]", words.join(", "))?;
+    }
+    match &external.process {
+        Some(Process::Number(pid)) => writeln!(out, "pid = {pid}"),
+        Some(Process::File(name)) => pair(out, "pid", name),
+        None => Ok(()),
+    }
 }
 
 fn write_claim(out: &mut String, claim: &Claim) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! The text form of a way to a target.
 
+use std::fmt;
 use std::str::FromStr;
 
 use super::{Credentials, Endpoint, Via};
@@ -8,7 +9,9 @@ use super::{Credentials, Endpoint, Via};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViaError {
     /// No known scheme.
-    #[error("write a proxy as socks5://USER:PASSWORD@HOST:PORT or line://USER:PASSWORD@HOST:PORT")]
+    #[error(
+        "write a proxy as socks5://USER:PASSWORD@HOST:PORT, http://, tcp:// or line:// likewise"
+    )]
     Scheme,
     /// Not `HOST:PORT`. What was given is not repeated: a password may be in it.
     #[error("an address is HOST:PORT, an IPv6 address stands in brackets as in [::1]:1080")]
@@ -16,6 +19,9 @@ pub enum ViaError {
     /// The line handshake knows no users without a password.
     #[error("the line handshake needs USER:PASSWORD@ before the host")]
     CredentialsMissing,
+    /// A forwarder asks for none.
+    #[error("a plain forwarder knows no users: write tcp://HOST:PORT")]
+    CredentialsUnused,
     /// A bad `%XX`.
     #[error("a % in user name or password must be followed by two hexadecimal digits, %25 is a %")]
     Escape,
@@ -44,7 +50,41 @@ impl FromStr for Via {
                 proxy: proxy()?,
                 credentials: credentials.ok_or(ViaError::CredentialsMissing)?,
             }),
+            "http" => Ok(Self::Http {
+                proxy: proxy()?,
+                credentials,
+            }),
+            "tcp" if credentials.is_some() => Err(ViaError::CredentialsUnused),
+            "tcp" => Ok(Self::Forward { proxy: proxy()? }),
             _ => Err(ViaError::Scheme),
+        }
+    }
+}
+
+impl fmt::Display for Via {
+    /// As [`FromStr`] reads it, without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, credentials) = match self {
+            Self::Direct => return f.write_str("direct"),
+            Self::Socks5 { credentials, .. } => ("socks5", credentials.as_ref()),
+            Self::Http { credentials, .. } => ("http", credentials.as_ref()),
+            Self::Line { credentials, .. } => ("line", Some(credentials)),
+            Self::Forward { .. } => ("tcp", None),
+        };
+        write!(f, "{scheme}://")?;
+        if let Some(credentials) = credentials {
+            for byte in credentials.user.bytes() {
+                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                    write!(f, "{}", char::from(byte))?;
+                } else {
+                    write!(f, "%{byte:02X}")?;
+                }
+            }
+            f.write_str("@")?;
+        }
+        match self.proxy() {
+            Some(proxy) => proxy.fmt(f),
+            None => Ok(()),
         }
     }
 }
@@ -59,10 +99,26 @@ impl Via {
                 credentials: Some(credentials),
                 ..
             }
+            | Self::Http {
+                credentials: Some(credentials),
+                ..
+            }
             | Self::Line { credentials, .. } => credentials.password = password,
-            Self::Direct | Self::Socks5 { .. } => {}
+            Self::Direct | Self::Socks5 { .. } | Self::Http { .. } | Self::Forward { .. } => {}
         }
         self
+    }
+
+    /// Whether there is a user without a password.
+    #[must_use]
+    pub fn wants_password(&self) -> bool {
+        match self {
+            Self::Socks5 { credentials, .. } | Self::Http { credentials, .. } => credentials
+                .as_ref()
+                .is_some_and(|credentials| credentials.password.is_empty()),
+            Self::Line { credentials, .. } => credentials.password.is_empty(),
+            Self::Direct | Self::Forward { .. } => false,
+        }
     }
 }
 
@@ -148,11 +204,28 @@ mod tests {
     }
 
     #[test]
+    fn writes_what_it_reads_but_for_passwords() {
+        for (text, written) in [
+            ("direct", "direct"),
+            ("tcp://h:1/", "tcp://h:1"),
+            ("http://h:1", "http://h:1"),
+            ("socks5h://a%40b:secret@[::1]:1", "socks5://a%40b@[::1]:1"),
+            ("line://ann:secret@h:1", "line://ann@h:1"),
+        ] {
+            let via: Via = text.parse().unwrap();
+            assert_eq!(via.to_string(), written);
+            let again: Via = written.parse().unwrap();
+            assert_eq!(again.with_password("secret".to_owned()), via);
+        }
+    }
+
+    #[test]
     fn says_what_is_wrong_and_keeps_the_password_to_itself() {
         for text in [
             "",
             "h:1",
-            "http://ann:secret@h:1",
+            "https://ann:secret@h:1",
+            "tcp://ann:secret@h:1",
             "socks5://ann:secret@h",
             "socks5://ann:secret:h:1",
             "socks5://ann:secret@h:70000",

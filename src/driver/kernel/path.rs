@@ -11,6 +11,7 @@ use bench_clients::dial::Endpoint;
 use flow::Policy;
 
 use super::KernelError;
+use crate::driver::real::io_error;
 use crate::scenario::{Direction, KernelLimiter};
 
 /// Longest that a packet waits in a queueing discipline.
@@ -214,7 +215,7 @@ fn ready(stream: TcpStream) -> Result<tokio::net::TcpStream, KernelError> {
 }
 
 fn failed(what: &'static str) -> impl FnOnce(std::io::Error) -> KernelError {
-    move |source| KernelError::Io { what, source }
+    move |source| io_error(what)(source).into()
 }
 
 fn rules(limiter: KernelLimiter, limit: Limit) -> Rules {

@@ -12,10 +12,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::plan::Run;
 use super::{ProxyError, io_error};
 use crate::driver::policy_of;
-use crate::scenario::{Direction, Scenario};
+use crate::driver::real::plan::Run;
+use crate::driver::real::{Batch, RealError};
+use crate::scenario::Direction;
 
 /// The password of every throw-away user.
 pub(super) const PASSWORD: &str = "weirgate";
@@ -37,7 +38,7 @@ type Threads = Arc<Mutex<Vec<PathBuf>>>;
 
 impl Server {
     /// Starts a proxy on a free port with the users of `batch`.
-    pub(super) async fn start(scenario: &Scenario, batch: &[Run<'_>]) -> Result<Self, ProxyError> {
+    pub(super) async fn start(batch: Batch<'_>) -> Result<Self, ProxyError> {
         let folder = tempfile::tempdir().map_err(io_error("make a temporary folder"))?;
         let threads = Threads::default();
         let runtime = runtime(&threads).map_err(io_error("start a runtime"))?;
@@ -46,7 +47,7 @@ impl Server {
         config.allow_egress = vec![ipnet::Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into()];
         config.password_cost = PasswordCost::LEAST;
         config.caps.connections_per_user = usize::MAX;
-        let accounts = accounts(scenario, batch);
+        let accounts = accounts(batch);
         let handle = runtime.handle().clone();
         let started = tokio::task::spawn_blocking(move || {
             handle.block_on(async {
@@ -115,7 +116,8 @@ pub(super) fn limits(policy: flow::Policy, direction: Direction) -> Limits {
     }
 }
 
-fn accounts(scenario: &Scenario, batch: &[Run<'_>]) -> Vec<NewUser> {
+fn accounts(batch: Batch<'_>) -> Vec<NewUser> {
+    let scenario = batch.scenario;
     let of_run = |run: &Run<'_>| {
         let run = *run;
         let account = move |(index, user)| NewUser {
@@ -130,7 +132,7 @@ fn accounts(scenario: &Scenario, batch: &[Run<'_>]) -> Vec<NewUser> {
             .map(account)
             .collect::<Vec<_>>()
     };
-    batch.iter().flat_map(of_run).collect()
+    batch.runs.iter().flat_map(of_run).collect()
 }
 
 fn runtime(threads: &Threads) -> std::io::Result<Runtime> {
@@ -160,16 +162,12 @@ fn cpu_of(account: &PathBuf) -> Option<f64> {
     Some(nanos / 1e9)
 }
 
-fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, ProxyError> {
-    result.map_err(|failed| ProxyError::Io {
-        what: "go on: the proxy's task ended",
-        source: std::io::Error::other(failed),
-    })
+fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, RealError> {
+    result
+        .map_err(std::io::Error::other)
+        .map_err(io_error("go on: the proxy's task ended"))
 }
 
-fn nowhere(what: &'static str) -> ProxyError {
-    ProxyError::Io {
-        what,
-        source: std::io::ErrorKind::AddrNotAvailable.into(),
-    }
+fn nowhere(what: &'static str) -> RealError {
+    io_error(what)(std::io::ErrorKind::AddrNotAvailable.into())
 }

@@ -1,6 +1,7 @@
 //! `algorithms = ["kind:key=value", …]` and `[[algorithm]]`: what limits.
 
 use std::ops::Range;
+use std::path::Path;
 
 use flow::policy::Defaults;
 use flow::spec::{Fields, SpecError};
@@ -11,6 +12,7 @@ use super::super::limits;
 use super::super::problem::Problem;
 use super::super::section::{self, Entry, Node, Section};
 use super::super::{Algorithm, KernelLimiter, Mode, Reference, TcpSender, check};
+use super::external;
 use super::spec;
 use super::{CONGESTIONS, KERNEL_LIMITERS, MODES};
 
@@ -28,12 +30,13 @@ pub(in super::super) struct Placed {
 }
 
 /// What an algorithm inherits; `None` where the file's own mistakes hide it.
-struct Inherited {
+struct Inherited<'f> {
     defaults: Option<Defaults>,
     mode: Option<Spanned<Mode>>,
+    folder: Option<&'f Path>,
 }
 
-impl Inherited {
+impl Inherited<'_> {
     /// The policy of `kind`, or its mistake; what is missing because the
     /// reference is wrong is no mistake of its own.
     fn policy(
@@ -63,6 +66,7 @@ pub(super) fn read(
     top: &mut Section<'_>,
     reference: Option<Reference>,
     mode: Option<Spanned<Mode>>,
+    folder: Option<&Path>,
     problems: &mut Vec<Problem>,
 ) -> Option<Vec<Placed>> {
     let inherited = Inherited {
@@ -71,6 +75,7 @@ pub(super) fn read(
             burst: Some(reference.burst),
         }),
         mode,
+        folder,
     };
     let (short, long) = (top.get("algorithms"), top.get("algorithm"));
     let Some(first) = short.or(long) else {
@@ -116,7 +121,11 @@ fn elements<'a>(entry: Option<Entry<'a>>, problems: &mut Vec<Problem>) -> Option
 }
 
 /// An element of `algorithms`: a kind, or a kind with parameters as `replay --limiter` takes them.
-fn one_line(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) -> Option<Placed> {
+fn one_line(
+    node: Node<'_>,
+    inherited: &Inherited<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Placed> {
     let text = section::string(node, problems)?;
     let wrong = |why: &SpecError| spec::problem(why, node.span(), &[]);
     let (kind, fields) = flow::spec::parse(text)
@@ -130,6 +139,7 @@ fn one_line(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) 
             mode: *inherited.mode.as_ref()?.get_ref(),
             kernel: None,
             tcp: None,
+            external: None,
         },
         at: node.span(),
         mode_at: None,
@@ -138,7 +148,7 @@ fn one_line(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) 
     })
 }
 
-fn table(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) -> Option<Placed> {
+fn table(node: Node<'_>, inherited: &Inherited<'_>, problems: &mut Vec<Problem>) -> Option<Placed> {
     let mut section = Section::of(node, "in `algorithm`", problems)?;
     let kind = section
         .require("kind", "\"token-bucket\"")
@@ -157,11 +167,20 @@ fn table(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) -> 
     let kernel = kernel_entry.and_then(|entry| entry.word(&KERNEL_LIMITERS, problems));
     let tcp_entry = section.get("tcp");
     let tcp = tcp(tcp_entry, section.get("rtt"), problems);
+    let external_entry = section.get("external");
+    let external = match external_entry {
+        Some(entry) => Some(external::read(entry, inherited.folder, problems)?),
+        None => None,
+    };
     let mode_entry = section.get("mode");
-    special(&[mode_entry, kernel_entry, tcp_entry], problems);
+    special(
+        &[mode_entry, kernel_entry, tcp_entry, external_entry],
+        problems,
+    );
     let special_mode = kernel
         .map(KernelLimiter::mode)
-        .or(tcp.map(|_| Mode::Police));
+        .or(tcp.map(|_| Mode::Police))
+        .or(external.as_ref().map(|_| Mode::Stream));
     let mode = match mode_entry {
         Some(entry) if special_mode.is_none() => entry.word(&MODES, problems),
         _ => special_mode.or(inherited.mode.as_ref().map(|mode| *mode.get_ref())),
@@ -182,6 +201,7 @@ fn table(node: Node<'_>, inherited: &Inherited, problems: &mut Vec<Problem>) -> 
             mode: mode?,
             kernel,
             tcp,
+            external,
         },
         at: kind_entry.at(),
         mode_at: mode_entry.map(|entry| entry.at()),
@@ -222,7 +242,7 @@ fn tcp(
     }
 }
 
-/// Each of `mode`, `kernel` and `tcp` says how the algorithm is applied.
+/// Each of `mode`, `kernel`, `tcp` and `external` says how the algorithm is applied.
 fn special(entries: &[Option<Entry<'_>>], problems: &mut Vec<Problem>) {
     let written: Vec<_> = entries.iter().flatten().collect();
     let tcp_polices = |entry: &&&Entry<'_>| {
@@ -235,7 +255,7 @@ fn special(entries: &[Option<Entry<'_>>], problems: &mut Vec<Problem>) {
             Problem::new(second.at(), "this says twice how the algorithm is applied")
                 .label("again")
                 .also(first.at(), "first")
-                .help("keep one of `mode`, `kernel` and `tcp`; `tcp` stands before a policer"),
+                .help("keep one of `mode`, `kernel`, `tcp` and `external`; `tcp` stands before a policer"),
         );
     }
 }

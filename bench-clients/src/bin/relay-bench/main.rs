@@ -7,7 +7,6 @@ mod idle;
 mod latency;
 mod limit;
 mod origin;
-mod process;
 mod table;
 mod throughput;
 mod via;
@@ -22,7 +21,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use flow::{ByteRate, ByteSize, Nanos};
 
-use process::Server;
+use bench_clients::process::Server;
 use via::Via;
 
 /// Measures a relay and prints lines of `name<TAB>row<TAB>value`.

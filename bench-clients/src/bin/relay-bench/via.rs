@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::str::FromStr;
 use std::time::Duration;
 
-use bench_clients::dial::{Credentials, Endpoint, socks5};
+use bench_clients::dial::{Credentials, Endpoint, http, socks5};
 
 /// A way to the origin.
 #[derive(Clone, Debug)]
@@ -92,11 +92,9 @@ impl Via {
                 ]
             }
             Self::Http(_, credentials) => {
-                let login = base64(&format!("{}:{}", credentials.user, credentials.password));
-                let head = format!(
-                    "CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\nProxy-Authorization: Basic {login}\r\n\r\n"
-                );
-                vec![step(head.into_bytes(), Hear::Head)]
+                let head = http::request(&Endpoint::Address(origin), Some(credentials));
+                let head = head.map_err(io::Error::other)?;
+                vec![step(head, Hear::Head)]
             }
         })
     }
@@ -146,42 +144,9 @@ impl Hear {
     }
 }
 
-/// RFC 4648, section 4.
-fn base64(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in text.as_bytes().chunks(3) {
-        let bytes = [0, 1, 2].map(|at| u32::from(chunk.get(at).copied().unwrap_or(0)));
-        let group = bytes[0] << 16 | bytes[1] << 8 | bytes[2];
-        for digit in 0..4 {
-            let index = group >> (18 - 6 * digit) & 63;
-            let shown = digit <= u32::try_from(chunk.len()).unwrap_or(3);
-            out.push(if shown {
-                char::from(DIGITS[index as usize])
-            } else {
-                '='
-            });
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (text, coded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(text), coded);
-        }
-    }
 
     #[test]
     fn a_reply_is_whole_when_it_is() {

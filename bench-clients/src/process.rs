@@ -6,23 +6,28 @@ use std::time::Duration;
 /// Ticks of `/proc/PID/stat` in a second (`USER_HZ`, the same on every Linux).
 const TICKS: u32 = 100;
 
-/// The processes that are the server.
-#[derive(Clone, Debug)]
-pub(crate) struct Server(pub(crate) Option<u32>);
+/// The processes that are the server: one and its descendants.
+#[derive(Clone, Copy, Debug)]
+pub struct Server(pub Option<u32>);
 
 impl Server {
-    /// User and system time so far, of the process and its descendants.
-    pub(crate) fn cpu(&self) -> Duration {
+    /// User and system time so far, of the process and its descendants, those that have
+    /// ended and been waited for among them.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
         let ticks: u32 = self.sum(|pid| {
             let fields = stat(pid)?;
-            // utime and stime, fields 14 and 15 of proc(5); those here begin with the third.
-            Some(fields.get(11)?.parse::<u32>().ok()? + fields.get(12)?.parse::<u32>().ok()?)
+            // utime, stime, cutime and cstime, fields 14 to 17 of proc(5); those here begin
+            // with the third.
+            let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u32>());
+            ticks.sum::<Result<u32, _>>().ok()
         });
         Duration::from_secs(1) * ticks / TICKS
     }
 
-    /// Bytes of anonymous memory.
-    pub(crate) fn memory(&self) -> u64 {
+    /// Resident bytes of anonymous memory: what they do not share.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
         self.sum(|pid| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
             let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
@@ -32,7 +37,8 @@ impl Server {
     }
 
     /// Open descriptors.
-    pub(crate) fn descriptors(&self) -> usize {
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
         self.sum(|pid| Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count()))
     }
 

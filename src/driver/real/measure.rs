@@ -3,10 +3,12 @@
 use bench_clients::FlowLog;
 use flow::{ByteSize, Nanos, Timestamp};
 
-use super::label;
-use crate::metrics::{RunFigures, RunMetrics, RunSpec};
+use super::Used;
+use super::plan::Run;
+use crate::driver::label;
+use crate::metrics::{Calibration, RunFigures, RunMetrics, RunSpec};
 use crate::record::{FlowId, Recorder};
-use crate::scenario::{Algorithm, DriverKind, Scenario};
+use crate::scenario::{DriverKind, Scenario};
 
 /// What happened at one instant on one connection; of one instant, sends come first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,22 +25,27 @@ struct Sends {
     pending: std::collections::VecDeque<(Timestamp, ByteSize, u64)>,
 }
 
-/// Which run of which real driver.
+/// What all runs of a batch share.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RealRun<'a> {
+pub(super) struct RealRun {
     pub(super) driver: DriverKind,
-    pub(super) algorithm: &'a Algorithm,
-    pub(super) repetition: u32,
     /// The run may have been stopped early.
     pub(super) lasted: Nanos,
-    /// Of the limiter, if it can be told apart.
-    pub(super) cpu_seconds: Option<f64>,
+    /// By the limiter, if it can be told apart.
+    pub(super) used: Used,
+    /// What the set-up shows without a limiter.
+    pub(super) calibration: Option<Calibration>,
 }
 
 /// The figures of one run: `logs` of its connections by user.
-pub(super) fn figures(scenario: &Scenario, run: &RealRun<'_>, logs: &[Vec<FlowLog>]) -> RunFigures {
-    let mut spec = RunSpec::new(scenario, run.algorithm, run.driver);
-    spec.duration = Some(run.lasted);
+pub(super) fn figures(
+    scenario: &Scenario,
+    all: &RealRun,
+    run: &Run<'_>,
+    logs: &[Vec<FlowLog>],
+) -> RunFigures {
+    let mut spec = RunSpec::new(scenario, run.algorithm, all.driver);
+    spec.duration = Some(all.lasted);
     let slack = timing_slack(logs);
     for user in &mut spec.users {
         user.timing_slack = slack;
@@ -53,8 +60,10 @@ pub(super) fn figures(scenario: &Scenario, run: &RealRun<'_>, logs: &[Vec<FlowLo
             }
         }
     }
-    let mut label = label(scenario, run.algorithm, run.driver, run.repetition);
-    label.cpu_seconds = run.cpu_seconds;
+    let mut label = label(scenario, run.algorithm, all.driver, run.repetition);
+    label.cpu_seconds = all.used.cpu_seconds;
+    label.memory_bytes = all.used.memory_bytes;
+    label.calibration = all.calibration;
     metrics.finish(&label)
 }
 

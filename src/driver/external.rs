@@ -1,0 +1,205 @@
+//! Servers that somebody else runs: the same traffic through any SOCKS5 or HTTP proxy, or a
+//! plain forwarder, recorded where it arrives.
+//!
+//! One run at a time, so that CPU time and memory can be told. A server that the scenario
+//! starts is started anew for each run: none profits from what another run left behind.
+
+mod server;
+
+use std::io;
+use std::path::PathBuf;
+
+use bench_clients::dial::Credentials;
+use bench_clients::{Ends, Identify, SocketOptions, Target, Via};
+
+use self::server::Server;
+use super::Stop;
+use super::real::plan::{Run, Together};
+use super::real::{self, Batch, Bench, Ran, RealError, Used, io_error};
+use crate::progress::Progress;
+use crate::scenario::{DriverKind, External, RateChange, Scenario};
+
+/// The variable that holds a password which the scenario does not.
+const PASSWORD: &str = "WEIRGATE_PROXY_PASSWORD";
+/// What stands for the name of the scenario's user in that of a login.
+const USER: &str = "{user}";
+
+/// Why a server could not be driven.
+#[derive(Debug, thiserror::Error)]
+pub enum ExternalError {
+    /// The sockets, whatever is between them.
+    #[error(transparent)]
+    Real(#[from] RealError),
+    /// There is no such program, or it may not run.
+    #[error("cannot start `{command}`")]
+    Start {
+        /// As the scenario has it.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It ended before its port was open.
+    #[error("`{command}` ended with {status} before it listened{}", suffix(.said))]
+    Ended {
+        /// As the scenario has it.
+        command: String,
+        /// How.
+        status: std::process::ExitStatus,
+        /// The end of what it said.
+        said: String,
+    },
+    /// Its port did not open.
+    #[error("nothing listens on {address} after {seconds} s{}", suffix(.said))]
+    Silent {
+        /// Where it should.
+        address: String,
+        /// The limit.
+        seconds: u64,
+        /// The end of what it said.
+        said: String,
+    },
+    /// Another program has its port.
+    #[error("something listens on {address} already, and `{command}` was to be started there")]
+    Taken {
+        /// Where.
+        address: String,
+        /// As the scenario has it.
+        command: String,
+    },
+    /// The file that names the process.
+    #[error("cannot read the process number from {}", path.display())]
+    Process {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn suffix(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {text}")
+    }
+}
+
+/// Runs every algorithm that names a server, as often as the scenario says.
+///
+/// A run that was stopped on the way counts for as long as it lasted.
+///
+/// # Errors
+/// See [`ExternalError`].
+pub fn run(scenario: &Scenario, progress: Progress, stop: &Stop) -> Result<Ran, ExternalError> {
+    real::run::<Path>(scenario, progress, stop)
+}
+
+/// The way by one server, or, for the calibration, by none.
+struct Path {
+    target: Target,
+    via: Via,
+    server: Option<Server>,
+}
+
+impl Path {
+    /// The same for `user` of the scenario.
+    fn via_for(&self, user: &str) -> Via {
+        let mut via = self.via.clone();
+        if let Via::Socks5 {
+            credentials: Some(credentials),
+            ..
+        }
+        | Via::Http {
+            credentials: Some(credentials),
+            ..
+        }
+        | Via::Line { credentials, .. } = &mut via
+        {
+            let Credentials { user: login, .. } = credentials;
+            *login = login.replace(USER, user);
+        }
+        via
+    }
+}
+
+/// `via` with the password from the environment if it has none of its own.
+fn with_password(external: &External) -> Via {
+    let via = external.via.clone();
+    match std::env::var(PASSWORD) {
+        Ok(password) if via.wants_password() => via.with_password(password),
+        _ => via,
+    }
+}
+
+impl Bench for Path {
+    type Error = ExternalError;
+    const KIND: DriverKind = DriverKind::External;
+    const TOGETHER: Together = Together::ALONE;
+
+    async fn set_up(batch: Batch<'_>) -> Result<Self, ExternalError> {
+        let external = batch
+            .runs
+            .first()
+            .and_then(|run| run.algorithm.external.as_ref());
+        let address = external.map_or_else(
+            || (std::net::Ipv4Addr::LOCALHOST, 0).into(),
+            |external| external.target,
+        );
+        // Before the server: a forwarder may look whether its target is there.
+        let target = Target::bind(address, SocketOptions::default()).await;
+        let target = target.map_err(io_error("listen for the server's connections"))?;
+        Ok(match external {
+            Some(external) => Self {
+                target,
+                via: with_password(external),
+                server: Some(Server::start(external).await?),
+            },
+            None => Self {
+                target,
+                via: Via::Direct,
+                server: None,
+            },
+        })
+    }
+
+    async fn open(
+        &mut self,
+        batch: Batch<'_>,
+        _: &Run<'_>,
+        user: usize,
+    ) -> Result<Ends, ExternalError> {
+        let name = batch
+            .scenario
+            .users
+            .get(user)
+            .map(|user| user.name.as_str());
+        let via = self.via_for(name.unwrap_or_default());
+        let identify = match via {
+            Via::Forward { .. } => Identify::Preamble,
+            _ => Identify::OwnPort,
+        };
+        let opened = self
+            .target
+            .open(&via, identify, &SocketOptions::default())
+            .await;
+        Ok(opened.map_err(|source| batch.not_open(user, source))?)
+    }
+
+    /// Scenarios with changes of rate and servers of others are refused: nobody could tell them.
+    async fn change_rate(&mut self, _: Batch<'_>, _: &RateChange) -> Result<(), ExternalError> {
+        Ok(())
+    }
+
+    fn used(&self) -> Used {
+        self.server
+            .as_ref()
+            .map_or_else(Used::default, Server::used)
+    }
+
+    async fn tear_down(self, _: Batch<'_>) -> Result<Vec<String>, ExternalError> {
+        if let Some(server) = self.server {
+            server.stop().await;
+        }
+        Ok(Vec::new())
+    }
+}
