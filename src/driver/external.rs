@@ -7,10 +7,13 @@
 mod server;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bench_clients::dial::Credentials;
 use bench_clients::{Ends, Identify, SocketOptions, Target, Via};
+use tokio::time::{Instant, sleep};
 
 use self::server::Server;
 use super::Stop;
@@ -19,6 +22,10 @@ use super::real::{self, Batch, Bench, Ran, RealError, Used, io_error};
 use crate::progress::Progress;
 use crate::scenario::{DriverKind, External, RateChange, Scenario};
 
+/// How long the port of the run before may stay in use.
+const GOES_WITHIN: Duration = Duration::from_secs(2);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
 /// The variable that holds a password which the scenario does not.
 const PASSWORD: &str = "WEIRGATE_PROXY_PASSWORD";
 /// What stands for the name of the scenario's user in that of a login.
@@ -122,6 +129,19 @@ impl Path {
     }
 }
 
+/// A target at `address`; the one of the run before may need a moment to go.
+async fn listen(address: SocketAddr) -> io::Result<Target> {
+    let give_up = Instant::now() + GOES_WITHIN;
+    loop {
+        match Target::bind(address, SocketOptions::default()).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up => {
+                sleep(LOOK).await;
+            }
+            other => return other,
+        }
+    }
+}
+
 /// `via` with the password from the environment if it has none of its own.
 fn with_password(external: &External) -> Via {
     let via = external.via.clone();
@@ -146,7 +166,7 @@ impl Bench for Path {
             |external| external.target,
         );
         // Before the server: a forwarder may look whether its target is there.
-        let target = Target::bind(address, SocketOptions::default()).await;
+        let target = listen(address).await;
         let target = target.map_err(io_error("listen for the server's connections"))?;
         Ok(match external {
             Some(external) => Self {

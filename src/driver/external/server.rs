@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use super::ExternalError;
+use super::{ExternalError, LOOK};
 use crate::driver::real::{Used, io_error};
 use crate::scenario::{External, Process};
 
@@ -20,8 +20,6 @@ use crate::scenario::{External, Process};
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 /// How long it may take to end when it is asked to.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 /// What is shown of what it said.
 const SHOWN: u64 = 600;
 
