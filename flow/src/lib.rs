@@ -11,7 +11,8 @@
 //!   [`sliding_window`], [`ewma`] and [`color_marker`]; those of the programs
 //!   this project started from in [`as_coded`].
 //! - [`Policer`], [`Shaper`] and [`stream::Stream`] are the three ways to apply
-//!   one; [`share`] says who goes next inside one budget.
+//!   one; [`share`] says who goes next inside one budget, [`admission`] which
+//!   requests are served, wait or are refused.
 //!
 //! ```
 //! use weirgate_flow::{ByteSize, Policy, Shaper, Timestamp, Verdict};
@@ -33,6 +34,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod admission;
 pub mod as_coded;
 pub mod color_marker;
 pub mod ewma;
