@@ -10,6 +10,11 @@ use proxy::config::file::{FileError, LogTable};
 use proxy::pages::Pages;
 
 mod check;
+#[cfg_attr(
+    not(feature = "https-service"),
+    allow(dead_code, reason = "a server is told that it was built without")
+)]
+mod https_service;
 mod init;
 mod logging;
 mod run;
@@ -40,6 +45,9 @@ struct Cli {
 enum Command {
     /// Serve every protocol on every listener; SIGHUP and SIGUSR1 read the config again.
     Run(run::Run),
+    /// Serve HTTPS requests of clients that speak seed 003's frames or HTTP, behind a queue and workers.
+    #[cfg(feature = "https-service")]
+    HttpsService(https_service::HttpsService),
     /// Write a commented config, and make the first user.
     Init(init::Init),
     /// Say what is wrong with a config, or what it comes to.
@@ -71,7 +79,12 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn parsed(cli: Cli) -> Result<(), Failure> {
-    let serves = matches!(cli.command, Command::Run(_));
+    let serves = match cli.command {
+        Command::Run(_) => true,
+        #[cfg(feature = "https-service")]
+        Command::HttpsService(_) => true,
+        _ => false,
+    };
     let inherited = if serves {
         // Before there are threads.
         systemd::inherited().map_err(Failure::environment)?
@@ -83,6 +96,8 @@ fn parsed(cli: Cli) -> Result<(), Failure> {
     runtime.block_on(async {
         match cli.command {
             Command::Run(run) => run.run(cli.log, inherited).await,
+            #[cfg(feature = "https-service")]
+            Command::HttpsService(service) => service.run(cli.log, inherited).await,
             Command::Init(init) => init.run().await,
             Command::CheckConfig(check) => check.run(cli.log),
             Command::User(command) => user::run(command).await,

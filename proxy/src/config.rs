@@ -18,6 +18,9 @@ mod shadowsocks;
 
 #[cfg(feature = "shadowsocks")]
 pub use shadowsocks::{Shadowsocks, UdpLimit};
+pub mod https_service;
+
+pub use https_service::HttpsService;
 
 /// The port when none is given: that of SOCKS.
 pub const DEFAULT_PORT: u16 = 1080;
@@ -55,6 +58,8 @@ pub struct Config {
     /// Shadowsocks servers beside; `None`: none.
     #[cfg(feature = "shadowsocks")]
     pub shadowsocks: Option<Shadowsocks>,
+    /// The HTTPS service; `None`: there is none.
+    pub https_service: Option<HttpsService>,
 }
 
 /// What all users together may move, both directions in one.
@@ -168,7 +173,17 @@ impl Config {
             accounting_interval: Duration::from_secs(1),
             #[cfg(feature = "shadowsocks")]
             shadowsocks: None,
+            https_service: None,
         }
+    }
+}
+
+impl Config {
+    /// Where the HTTPS service listens, if there is one.
+    #[must_use]
+    pub fn service_listen(&self) -> &[SocketAddr] {
+        let service = self.https_service.as_ref();
+        service.map_or(&[], |service| &service.listen)
     }
 }
 

@@ -31,6 +31,8 @@
 
 pub mod config;
 pub mod egress;
+#[cfg(feature = "https-service")]
+pub mod https_service;
 #[cfg(feature = "cli")]
 pub mod pages;
 pub mod protocol;
@@ -49,7 +51,9 @@ mod session;
 mod shadowsocks;
 mod socket;
 
-pub use config::{Bandwidth, Caps, Config, Listener, ListenerTls, Registration, Timeouts};
+pub use config::{
+    Bandwidth, Caps, Config, HttpsService, Listener, ListenerTls, Registration, Timeouts,
+};
 pub use server::{BindError, Handle, Reloaded, RunError, Server};
 pub use users::{
     Database, Direction, Limits, NewUser, PasswordCost, Rules, Usage, User, UserError, Users,

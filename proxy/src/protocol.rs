@@ -12,6 +12,7 @@
 //! | `http` | RFC 9112: CONNECT and absolute-form requests, their bodies and answers |
 //! | `auth_target` | seed 000's binary dialect |
 //! | `line` | seed 001's line of text |
+//! | `https_relay` | seed 003's obfuscated frames |
 //! | `proxy_v2` | who connects, as told by a load balancer in front |
 //! | `shadowsocks` | SIP004, SIP022 and SIP023, with the feature `shadowsocks` |
 //! | [`client`] | the other side of the dialects |
@@ -22,6 +23,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub mod auth_target;
 pub mod client;
 pub mod http;
+pub mod https_relay;
 pub mod line;
 pub mod opening;
 pub mod proxy_v2;
@@ -232,6 +234,9 @@ pub enum WireError {
     /// An impossible PROXY protocol header.
     #[error("PROXY protocol: {0}")]
     ProxyV2(#[from] proxy_v2::Malformed),
+    /// An impossible frame of the HTTPS relay.
+    #[error("HTTPS relay: {0}")]
+    HttpsRelay(#[from] https_relay::Malformed),
     /// An impossible HTTP message.
     #[error("HTTP: {0}")]
     Http(#[from] http::Malformed),

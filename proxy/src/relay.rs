@@ -31,6 +31,8 @@ pub(crate) use lane::Lane;
 pub(crate) use pipe::MOST as MOST_PIPES;
 pub(crate) use purse::Purse;
 pub(crate) use side::Side;
+#[cfg(feature = "https-service")]
+pub(crate) use stream::charge;
 pub(crate) use stream::send;
 
 use way::Way;

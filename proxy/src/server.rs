@@ -15,6 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Caps, Config, Listener, ListenerTls, Registration, Timeouts};
 use crate::egress::Egress;
+#[cfg(feature = "https-service")]
+use crate::https_service::Service;
 #[cfg(feature = "shadowsocks")]
 use crate::shadowsocks::{Bound, Front, Venue};
 use crate::tls::{Certificates, TlsError};
@@ -79,6 +81,9 @@ pub enum BindError {
     #[cfg(feature = "shadowsocks")]
     #[error("cannot use the file of shadowsocks salts")]
     Salts(#[source] io::Error),
+    /// The HTTPS service is asked for and not there.
+    #[error("this program was built without the HTTPS service")]
+    NoService,
 }
 
 /// Why a server stopped other than asked to.
@@ -93,7 +98,9 @@ pub enum RunError {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) users: Users,
-    pub(crate) egress: Egress,
+    pub(crate) egress: Arc<Egress>,
+    #[cfg(feature = "https-service")]
+    pub(crate) service: Option<Arc<Service>>,
     pub(crate) timeouts: Timeouts,
     pub(crate) caps: Caps,
     accounting_interval: Duration,
@@ -116,9 +123,13 @@ impl Server {
     /// # Errors
     /// [`BindError`]
     pub fn check(config: &Config) -> Result<(), BindError> {
-        if config.listen.is_empty() && config.listeners.is_empty() {
+        if config.listen.is_empty()
+            && config.listeners.is_empty()
+            && config.service_listen().is_empty()
+        {
             return Err(BindError::NoAddress);
         }
+        check_service(config)?;
         certificates(config).map(drop)
     }
 
@@ -152,7 +163,19 @@ impl Server {
                 Entrance::bind(listener, &certificates)
                     .map_err(|source| BindError::Listen { address, source })
             });
-        let listeners = inherited.chain(own).collect::<Result<Vec<_>, _>>()?;
+        check_service(&config)?;
+        #[cfg_attr(
+            not(feature = "https-service"),
+            allow(unused_mut, reason = "only the service adds listeners")
+        )]
+        let mut listeners = inherited.chain(own).collect::<Result<Vec<_>, _>>()?;
+        #[cfg(feature = "https-service")]
+        for &address in config.service_listen() {
+            let service = config.https_service.as_ref();
+            let bound = service.map(|service| Entrance::service(address, service, &certificates));
+            let bound = bound.transpose();
+            listeners.extend(bound.map_err(|source| BindError::Listen { address, source })?);
+        }
         if listeners.is_empty() {
             return Err(BindError::NoAddress);
         }
@@ -171,9 +194,18 @@ impl Server {
             }
         };
         let (allowed, after) = (config.allow_egress.clone(), config.timeouts.connect);
+        let egress = Egress::new(allowed, addrs.to_vec(), after).with_rules(config.egress.clone());
+        let egress = Arc::new(egress);
+        #[cfg(feature = "https-service")]
+        let service = config.https_service.clone();
         let shared = Shared {
             users,
-            egress: Egress::new(allowed, addrs.to_vec(), after).with_rules(config.egress.clone()),
+            #[cfg(feature = "https-service")]
+            service: service
+                .map(|service| Service::new(service, Arc::clone(&egress)))
+                .transpose()?
+                .map(Arc::new),
+            egress,
             addresses: Addresses::new(config.caps.connections_per_address),
             timeouts: config.timeouts,
             caps: config.caps,
@@ -200,7 +232,7 @@ impl Server {
     }
 
     /// Where clients can connect: inherited sockets, then in the order of
-    /// [`Config::listen`] and then [`Config::listeners`].
+    /// [`Config::listen`], then [`Config::listeners`], then those of the HTTPS service.
     #[must_use]
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.handle.addrs
@@ -257,6 +289,11 @@ impl Server {
                 sessions: sessions.clone(),
             };
             tokio::spawn(front.run(bound, venue));
+        }
+        #[cfg(feature = "https-service")]
+        if let Some(service) = shared.service.clone() {
+            let stopping = shared.stopping.clone();
+            tokio::spawn(async move { stopping.run_until_cancelled(service.run()).await });
         }
         let done = CancellationToken::new();
         let _done = done.clone().drop_guard();
@@ -383,6 +420,21 @@ fn certificates(config: &Config) -> Result<Certificates, BindError> {
         return Err(TlsError::NoCertificate.into());
     }
     Ok(certificates)
+}
+
+fn check_service(config: &Config) -> Result<(), BindError> {
+    match &config.https_service {
+        None => Ok(()),
+        #[cfg(feature = "https-service")]
+        Some(service) => {
+            if service.tls == ListenerTls::Required && config.tls.is_none() {
+                return Err(TlsError::NoCertificate.into());
+            }
+            Ok(Service::check(service)?)
+        }
+        #[cfg(not(feature = "https-service"))]
+        Some(_) => Err(BindError::NoService),
+    }
 }
 
 fn remedy(error: &io::Error) -> String {

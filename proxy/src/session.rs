@@ -12,12 +12,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::egress::EgressError;
+#[cfg(feature = "https-service")]
+use crate::protocol::opening::Opening;
 use crate::protocol::{Dialect, Target, WireError, http};
 use crate::relay::{Lane, Lanes, Patience};
 use crate::server::{Counted, Rules, Shared};
@@ -28,10 +31,13 @@ mod client;
 pub(crate) mod datagrams;
 mod forward;
 mod handshake;
+#[cfg(feature = "https-service")]
+mod https_relay;
 mod inbox;
 mod layers;
 mod log;
 mod tunnel;
+mod turn;
 
 use inbox::Inbox;
 use log::Log;
@@ -41,6 +47,9 @@ use log::Log;
 /// and take the answer with it.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 * 1024;
+
+/// How often in an idle time-out is looked whether bytes have moved.
+const LOOKS: u32 = 4;
 
 /// Why a session ended before it relayed, or was cut.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +100,13 @@ pub(crate) enum SessionError {
     /// The server stops.
     #[error("the server stops")]
     Stopping,
+    /// A worker of the HTTPS service had no time left for the target.
+    #[error("no answer from the target within the request time-out")]
+    Slow,
+    /// The HTTPS service has no worker.
+    #[cfg(feature = "https-service")]
+    #[error(transparent)]
+    NoWorker(#[from] crate::https_service::NoWorker),
 }
 
 /// A client that has proved who it is and said what it wants.
@@ -132,12 +148,31 @@ pub(crate) async fn serve(
         id: shared.next_id(),
         source: SocketAddr::new(source.ip().to_canonical(), source.port()),
         counted: None,
+        named: false,
+        #[cfg(feature = "https-service")]
+        service: shared.service.clone().filter(|_| rules.is_service()),
+    };
+    #[cfg(feature = "https-service")]
+    let _connection = match &peer.service {
+        None => None,
+        Some(service) => match service.connect().await {
+            None => {
+                return tracing::warn!(%source, "refused: the HTTPS service has too many connections");
+            }
+            connection => connection,
+        },
     };
     let mut inbox = Inbox::new(client);
     // Boxed: what comes after lasts longer, and has no use for its memory.
     let opened = Box::pin(open(&mut inbox, &mut peer, &rules, &shared)).await;
     match opened {
-        Ok(Some(opened)) => match opened.wish {
+        #[cfg(feature = "https-service")]
+        Ok(Start::Frames) => {
+            if let Some(service) = peer.service.clone() {
+                Box::pin(https_relay::serve(inbox, &shared, &peer, &service)).await;
+            }
+        }
+        Ok(Start::Request(opened)) => match opened.wish {
             Wish::Tunnel => tunnel::serve(inbox, &shared, &peer, &opened).await,
             Wish::Datagrams => {
                 Box::pin(datagrams::serve(inbox, &shared, &peer, &opened)).await;
@@ -146,9 +181,20 @@ pub(crate) async fn serve(
                 Box::pin(forward::serve(inbox, &shared, &peer, opened)).await;
             }
         },
-        Ok(None) => Box::pin(linger(inbox)).await,
+        Ok(Start::Done) => Box::pin(linger(inbox)).await,
         Err(error) => Box::pin(reject(inbox, &peer, error)).await,
     }
+}
+
+/// What a connection turns out to be.
+enum Start {
+    /// A request of a user's.
+    Request(Opened),
+    /// Frames for the HTTPS service, each with a login of its own.
+    #[cfg(feature = "https-service")]
+    Frames,
+    /// A client that has got what it came for.
+    Done,
 }
 
 /// Who is served.
@@ -159,6 +205,15 @@ struct Peer {
     source: SocketAddr,
     /// Its place among those from there.
     counted: Option<Counted>,
+    /// Whether a load balancer has named `source`.
+    #[cfg_attr(
+        not(feature = "https-service"),
+        allow(dead_code, reason = "only the HTTPS service tells targets")
+    )]
+    named: bool,
+    /// Where the listener is one of its.
+    #[cfg(feature = "https-service")]
+    service: Option<Arc<crate::https_service::Service>>,
 }
 
 impl Peer {
@@ -169,24 +224,30 @@ impl Peer {
     }
 }
 
-/// Everything up to the whole request, within one deadline. `None` is a client
-/// that has got what it came for.
+/// Everything up to the whole request, within one deadline.
 async fn open(
     inbox: &mut Inbox,
     peer: &mut Peer,
     rules: &Rules,
     shared: &Shared,
-) -> Result<Option<Opened>, SessionError> {
+) -> Result<Start, SessionError> {
     let balanced = rules.is_balancer(peer.source.ip());
     if !balanced {
         peer.enter(shared)?;
     }
     let request = async {
+        let before = peer.source;
         let opening = layers::take_off(inbox, &mut peer.source, rules).await?;
+        peer.named = peer.source != before;
         if balanced {
             peer.enter(shared)?;
         }
-        handshake::run(inbox, opening, peer.source.ip(), shared).await
+        #[cfg(feature = "https-service")]
+        if opening == Opening::HttpsRelay {
+            return Ok(Start::Frames);
+        }
+        let opened = handshake::run(inbox, opening, peer.source.ip(), shared).await?;
+        Ok(opened.map_or(Start::Done, Start::Request))
     };
     // Not moved from here to there: each place would take its memory.
     in_time(pin!(request), shared.timeouts.handshake, shared).await
@@ -253,6 +314,18 @@ async fn ended(shared: &Shared, user: &Authenticated) -> SessionError {
     tokio::select! {
         why = user.revoked() => why.into(),
         () = shared.cut.cancelled() => SessionError::Stopping,
+    }
+}
+
+/// Returns when `moved` has not grown for `idle` (or up to a quarter longer).
+async fn silence(moved: &AtomicU64, idle: Duration) {
+    let mut seen = moved.load(Ordering::Relaxed);
+    let mut silent = 0;
+    while silent < LOOKS {
+        tokio::time::sleep(idle / LOOKS).await;
+        let now = moved.load(Ordering::Relaxed);
+        silent = if now == seen { silent + 1 } else { 0 };
+        seen = now;
     }
 }
 

@@ -87,6 +87,7 @@ impl Check {
 /// What of a file an error is about.
 fn key(error: &BindError) -> &'static str {
     match error {
+        BindError::NoService => "https_service",
         BindError::Tls(TlsError::NoCertificate) => "listener",
         BindError::Tls(_) => "tls",
         _ => "listen",

@@ -9,6 +9,7 @@ use proxy::{Handle, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
+use super::https_service::ServiceArgs;
 use super::logging::{Log, LogArgs};
 use super::settings::{ConfigArgs, Settings};
 use super::systemd;
@@ -29,13 +30,23 @@ impl Run {
         log: LogArgs,
         inherited: Vec<TcpListener>,
     ) -> Result<(), Failure> {
+        self.run_with(log, inherited, None).await
+    }
+
+    /// The same, with the HTTPS service.
+    pub(super) async fn run_with(
+        self,
+        log: LogArgs,
+        inherited: Vec<TcpListener>,
+        service: Option<ServiceArgs>,
+    ) -> Result<(), Failure> {
         let inherits = !inherited.is_empty();
         let Settings {
             config,
             log: log_table,
             is_bare,
             ..
-        } = resolve(&self.config, inherits)?;
+        } = resolve(&self.config, service.as_ref(), inherits)?;
         let log = log.start(log_table);
         let server = Server::bind_with(config, inherited)
             .await
@@ -56,7 +67,7 @@ impl Run {
         out.flush().map_err(Failure::environment)?;
         let handle = server.handle();
         let (stop, reloads) = signals.split();
-        let resolve = move || resolve(&self.config, inherits);
+        let resolve = move || resolve(&self.config, service.as_ref(), inherits);
         tokio::spawn(follow(reloads, resolve, handle, log));
         systemd::ready();
         let done = server.run(stop.asked()).await;
@@ -66,8 +77,19 @@ impl Run {
 
 /// The settings; whoever was handed a socket does not listen on the default
 /// address beside it.
-fn resolve(config: &ConfigArgs, inherits: bool) -> Result<Settings, Failure> {
+fn resolve(
+    config: &ConfigArgs,
+    service: Option<&ServiceArgs>,
+    inherits: bool,
+) -> Result<Settings, Failure> {
     let mut settings = config.resolve()?;
+    if let Some(service) = service {
+        service.apply(&mut settings.config);
+        // Whoever asks for the service does not get the proxy's own port too.
+        if !settings.listens {
+            settings.config.listen.clear();
+        }
+    }
     if inherits && !settings.listens {
         settings.config.listen.clear();
     }

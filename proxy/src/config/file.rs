@@ -56,6 +56,37 @@
 //! tls = true # true: TLS alone; false: none; left out: recognised, if there is a [tls]
 //! # Load balancers whose PROXY protocol headers (version 2) are believed.
 //! proxy_protocol_from = ["10.0.0.0/24"]
+//!
+//! # The HTTPS service: seed 003's frames and HTTP, behind a queue and workers.
+//! # What is written here is the default, but for what is commented.
+//! [https_service]
+//! listen = ["127.0.0.1:8888"]
+//! tls = true # as that of a listener
+//! proxy_protocol_from = ["10.0.0.0/24"] # nobody; the clients they name go out as X-Forwarded-For
+//! max_connections = 10000
+//! queue = 50000
+//! workers = 100
+//! queue_timeout = "30s"
+//! request_timeout = "30s"
+//! keep_alive = "60s"
+//! close_after_response = true
+//! roots = "/etc/weirgate/roots.pem" # none but the system's
+//! memory = "256 MiB" # of requests and answers at once
+//! cache = "64 MiB" # none
+//! statistics_interval = "60s"
+//! guest = { name = "ada", from = ["10.0.0.0/24"] } # everybody logs in
+//! per_address = { requests = 600, bytes = "1 GiB", window = "60s" } # no end
+//! per_user = { requests = 6000, window = "60s" } # no end
+//!
+//! # Instances of one host, with how they are chosen and watched.
+//! [[https_service.upstream]]
+//! origin = "https://api.example"
+//! instances = ["10.1.0.1:443", "10.1.0.2:443"]
+//! balance = "round-robin" # least-connections, source
+//! check_interval = "2s"
+//! check_path = "/health" # that it accepts a connection
+//! fall = 3
+//! rise = 2
 //! ```
 
 use std::collections::BTreeMap;
@@ -78,7 +109,10 @@ use crate::protocol::opening::Opening;
 use crate::tls::{ClientCertificate, TlsFiles};
 use crate::users::{Database, LimitError, Limits};
 
+mod https_service;
 mod problem;
+
+use https_service::HttpsServiceTable;
 
 pub use problem::{FileError, Place};
 
@@ -101,6 +135,7 @@ pub struct File {
     bandwidth: Option<BandwidthTable>,
     listener: Vec<ListenerTable>,
     tls: Option<TlsTable>,
+    https_service: Option<HttpsServiceTable>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -306,6 +341,9 @@ impl File {
         if let Some(tls) = self.tls {
             config.tls = Some(tls.resolve());
         }
+        if let Some(table) = self.https_service {
+            table.apply(config.https_service.get_or_insert_default());
+        }
         if !self.listener.is_empty() && !listens {
             // Whoever describes listeners wants these, not the default one.
             config.listen.clear();
@@ -441,6 +479,7 @@ impl FromStr for Total {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::HttpsService;
 
     fn config(text: &str) -> Result<Config, String> {
         let mut config = Config::new(Database::file("x.db"));
@@ -481,6 +520,11 @@ mod tests {
                 .is_some_and(|bandwidth| bandwidth.floor.is_some())
         );
         assert_eq!(config.egress.users["ada"].len(), 2);
+        let service = config.https_service.unwrap();
+        let plain = HttpsService::default();
+        assert_eq!(service.admission(), plain.admission());
+        assert_eq!(service.max_connections, plain.max_connections);
+        assert_eq!(service.upstreams[0].check.path.as_deref(), Some("/health"));
     }
 
     #[test]
@@ -507,6 +551,11 @@ mod tests {
             ("[egress]\nrules = [\"deny 10.0.0.0/33\"]", "is no rule"),
             ("[tls]\nkey = \"k\"", "certificate"),
             ("[registration]", "limit"),
+            ("[https_service]\nworkers = 0", "line 2"),
+            (
+                "[[https_service.upstream]]\norigin = \"ftp://a\"\ninstances = []",
+                "is not the origin",
+            ),
             ("[bandwidth]\nfloor = \"1kB/s\"", "limit"),
             ("[bandwidth]\nlimit = \"sr-tcm\"", "line 2"),
             ("[registration]\nlimit = \"token-bucket\"", "is missing"),

@@ -31,12 +31,15 @@ pub mod body;
 pub mod request;
 pub mod response;
 
-pub(super) mod basic;
+pub(crate) mod basic;
 mod fields;
 mod head;
 mod target;
 
 pub use answer::Status;
+#[cfg(feature = "https-service")]
+pub(crate) use fields::is_for_one_hop;
+
 pub use body::{Body, Framing, Step};
 pub use request::{Forward, Kind, Request, request};
 pub use response::{Asked, Response, response};

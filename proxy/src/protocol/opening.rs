@@ -8,6 +8,7 @@
 //! | `0D 0A 0D 0A 00 0D 0A 51 55 49 54 0A` | `proxy_v2`; what follows has one too |
 //! | a word of an HTTP method's letters, a space, not a port | `http` |
 //! | other text, also beyond ASCII | `line`: `host port user password` |
+//! | a magic of `https_relay`, where that is served | `https_relay` |
 //! | anything else, `04` (SOCKS4 has no passwords) among it | refused |
 //!
 //! The two dialects of text differ in their second word: a line has a port
@@ -17,7 +18,7 @@
 //! A PROXY header says who the client is, so it is believed only where the
 //! caller has put it among the accepted openings: for a peer on its list.
 
-use super::{Dialect, WireError, is_token, proxy_v2, socks5};
+use super::{Dialect, WireError, https_relay, is_token, proxy_v2, socks5};
 
 /// What a connection can begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +36,8 @@ pub enum Opening {
     Tls = 16,
     /// A PROXY protocol header, version 2.
     ProxyV2 = 32,
+    /// A frame of seed 003's HTTPS relay: only on listeners of the HTTPS service.
+    HttpsRelay = 64,
 }
 
 /// A set of openings: what a listener serves.
@@ -50,7 +53,7 @@ impl Openings {
         .with(Opening::Line)
         .with(Opening::AuthTarget)
         .with(Opening::Http);
-    /// All of them.
+    /// All that a proxy's own listeners serve.
     pub const ALL: Self = Self::DIALECTS.with(Opening::Tls).with(Opening::ProxyV2);
 
     /// These and `opening`.
@@ -99,6 +102,14 @@ pub fn recognise(bytes: &[u8], accepted: Openings) -> Result<Option<Opening>, Wi
     let Some(&first) = bytes.first() else {
         return Ok(None);
     };
+    if accepted.contains(Opening::HttpsRelay) {
+        match https_relay::opening(bytes) {
+            Ok(Some(_)) => return Ok(Some(Opening::HttpsRelay)),
+            // Every other opening that stands beside it is longer than a magic.
+            Ok(None) => return Ok(None),
+            Err(_) => {}
+        }
+    }
     let opening = match first {
         0 | 1 => Some(Opening::AuthTarget),
         socks5::VERSION => Some(Opening::Socks5),
@@ -256,6 +267,31 @@ mod tests {
             Openings::from_iter([Opening::Line, Opening::Http]),
             Openings::NONE.with(Opening::Http).with(Opening::Line)
         );
+    }
+
+    #[test]
+    fn a_magic_is_recognised_where_the_relay_is_served() {
+        let service = Openings::NONE
+            .with(Opening::Http)
+            .with(Opening::HttpsRelay)
+            .with(Opening::Tls)
+            .with(Opening::ProxyV2);
+        // Whatever the first byte looks like.
+        for first in [0, 1, 5, 0x16, b'\r', b'G', 0x80, 0xff] {
+            let magic = https_relay::magic([first, 3, 1, 2]);
+            assert_eq!(recognise(&magic[..7], service), Ok(None));
+            assert_eq!(recognise(&magic, service), Ok(Some(Opening::HttpsRelay)));
+            assert_ne!(all(&magic), Ok(Some(Opening::HttpsRelay)));
+        }
+        for (bytes, opening) in [
+            (&b"GET http://a/ HTTP/1.1\r\n"[..], Opening::Http),
+            (b"CONNECT a:1 HTTP/1.1\r\n", Opening::Http),
+            (&[0x16, 3, 1, 2, 0, 1, 0, 1], Opening::Tls),
+            (&proxy_v2::SIGNATURE, Opening::ProxyV2),
+        ] {
+            assert_eq!(recognise(bytes, service), Ok(Some(opening)));
+        }
+        assert!(recognise(&[0; 8], service).is_err(), "no magic");
     }
 
     #[test]

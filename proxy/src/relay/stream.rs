@@ -37,3 +37,15 @@ pub(crate) async fn send(
     }
     Ok(sink.flush().await?)
 }
+
+/// Pays for `bytes` that have come already and go on all at once, and counts them.
+#[cfg(feature = "https-service")]
+pub(crate) async fn charge(bytes: usize, lane: &mut Lane) -> Result<(), Ending> {
+    let mut left = bytes;
+    while left > 0 {
+        let granted = poll_fn(|context| lane.poll_acquire(context, left.min(PIECE))).await?;
+        lane.count(granted);
+        left = left.saturating_sub(granted);
+    }
+    Ok(())
+}

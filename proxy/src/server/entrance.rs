@@ -39,6 +39,22 @@ impl Entrance {
         Self::new(TcpListener::from_std(listener)?, config, certificates)
     }
 
+    /// A listener of the HTTPS service: its frames, and HTTP.
+    #[cfg(feature = "https-service")]
+    pub(super) fn service(
+        address: SocketAddr,
+        config: &crate::config::HttpsService,
+        certificates: &Certificates,
+    ) -> io::Result<Self> {
+        let listener = Listener {
+            dialects: Openings::NONE.with(Opening::Http).with(Opening::HttpsRelay),
+            tls: config.tls,
+            proxy_protocol_from: config.proxy_protocol_from.clone(),
+            ..Listener::new(address)
+        };
+        Self::bind(listener, certificates)
+    }
+
     fn new(
         listener: TcpListener,
         config: Listener,
@@ -91,6 +107,12 @@ impl Rules {
     /// Whether `peer` may speak for others.
     pub(crate) fn is_balancer(&self, peer: IpAddr) -> bool {
         self.balancers.iter().any(|net| net.contains(&peer))
+    }
+
+    /// Whether this is a listener of the HTTPS service.
+    #[cfg(feature = "https-service")]
+    pub(crate) const fn is_service(&self) -> bool {
+        self.dialects.contains(Opening::HttpsRelay)
     }
 
     /// What may be said under TLS.

@@ -40,7 +40,7 @@ impl Handle {
     ///
     /// Changes at once: `allow_egress`, `egress`, `accounting_interval`, `timeouts`,
     /// `caps`, `registration`, the limit in `bandwidth`. Needs a restart: `listen`,
-    /// `listener`, `database`, the paths in `tls`, and anything else in `bandwidth`.
+    /// `listener`, `database`, the paths in `tls`, `https_service`, and anything else in `bandwidth`.
     ///
     /// # Errors
     /// [`TlsError`] if the certificates cannot be used: then nothing has changed.
@@ -59,6 +59,10 @@ impl Handle {
         stays("tls", running.tls != config.tls);
         #[cfg(feature = "shadowsocks")]
         stays("shadowsocks", running.shadowsocks != config.shadowsocks);
+        stays(
+            "https_service",
+            running.https_service != config.https_service,
+        );
         let bandwidth = bandwidth(running.bandwidth, config.bandwidth);
         stays(
             "bandwidth",
@@ -87,6 +91,7 @@ impl Handle {
             tls: running.tls.clone(),
             #[cfg(feature = "shadowsocks")]
             shadowsocks: running.shadowsocks.clone(),
+            https_service: running.https_service.clone(),
             bandwidth: bandwidth.or(running.bandwidth),
             ..config
         };
@@ -104,10 +109,18 @@ impl Shared {
     /// The same server with the settings of `config`.
     fn with(&self, config: &Config, addrs: &[SocketAddr]) -> Self {
         let (allowed, after) = (config.allow_egress.clone(), config.timeouts.connect);
+        let egress = Egress::new(allowed, addrs.to_vec(), after).with_rules(config.egress.clone());
+        let egress = Arc::new(egress);
+        #[cfg(feature = "https-service")]
+        if let Some(service) = &self.service {
+            service.set_egress(Arc::clone(&egress));
+        }
         self.handshakes.set_most(config.caps.handshakes);
         Self {
             users: self.users.clone(),
-            egress: Egress::new(allowed, addrs.to_vec(), after).with_rules(config.egress.clone()),
+            egress: Arc::clone(&egress),
+            #[cfg(feature = "https-service")]
+            service: self.service.clone(),
             addresses: self
                 .addresses
                 .with_most(config.caps.connections_per_address),

@@ -50,7 +50,9 @@ fn status(error: &SessionError) -> Status {
     match error {
         SessionError::TooMany(_) => Status::TooManyRequests,
         SessionError::Egress(EgressError::Denied { .. }) => Status::Forbidden,
-        SessionError::Egress(EgressError::Timeout { .. }) => Status::GatewayTimeout,
+        SessionError::Slow | SessionError::Egress(EgressError::Timeout { .. }) => {
+            Status::GatewayTimeout
+        }
         SessionError::Egress(EgressError::Connect { source, .. })
             if source.kind() == io::ErrorKind::TimedOut =>
         {

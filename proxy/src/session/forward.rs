@@ -11,6 +11,7 @@
 use std::fmt;
 
 use super::inbox::Inbox;
+use super::turn::Turn;
 use super::{
     Log, Message, Opened, Peer, SessionError, Wish, answer, dial, ended, handshake, in_time, lanes,
     linger, reject, tunnel,
@@ -21,7 +22,7 @@ use crate::server::Shared;
 
 mod exchange;
 
-use exchange::{Answered, Failure};
+use exchange::{Answered, Failure, Progress};
 
 /// Serves one request after another, until one does not leave the connection
 /// as it was or turns it into a tunnel.
@@ -76,19 +77,42 @@ async fn pass_on(
         Ok(connection) => connection,
         Err(too_many) => return refuse(inbox, &log, &too_many.into()).await,
     };
-    let mut origin = match dial(shared, opened).await {
-        Ok(origin) => origin,
+    let mut turn = match Turn::take(peer).await {
+        Ok(turn) => turn,
         Err(error) => return refuse(inbox, &log, &error).await,
+    };
+    let dialled = turn.run(dial(shared, opened)).await;
+    let mut origin = match dialled.unwrap_or(Err(SessionError::Slow)) {
+        Ok(origin) => origin,
+        Err(error) => {
+            turn.failed();
+            return refuse(inbox, &log, &error).await;
+        }
     };
     let mut lanes = lanes(&opened.user);
     let idle = shared.timeouts.half_closed;
     let Ok((client, early)) = inbox.parts() else {
         return After::Close;
     };
-    let outcome = tokio::select! {
-        outcome = exchange::run(client, early, &mut origin, message, &mut lanes, idle) => outcome,
-        error = ended(shared, &opened.user) => Outcome::Cut(Failure::Ended(error)),
+    let progress = Progress::default();
+    let exchange = async {
+        tokio::select! {
+            outcome = exchange::run(client, early, &mut origin, message, &mut lanes, idle, &progress) => outcome,
+            error = ended(shared, &opened.user) => Outcome::Cut(Failure::Ended(error)),
+        }
     };
+    let outcome = match turn.run(exchange).await {
+        Some(outcome) => outcome,
+        None => progress.failed(Failure::Slow),
+    };
+    if !matches!(
+        outcome,
+        Outcome::Answered(_) | Outcome::Cut(Failure::Slow) | Outcome::Unanswered(_, Failure::Slow)
+    ) {
+        turn.failed();
+    }
+    // The worker is free while the client reads what it is told.
+    drop(turn);
     log.closed(&lanes, &outcome);
     match outcome {
         Outcome::Answered(Answered { next: true, .. }) => After::Next,

@@ -27,7 +27,7 @@ pub(super) async fn run(
         Opening::Http => Box::pin(http(inbox, source, shared)).await.map(Some),
         Opening::AuthTarget => auth_target(inbox, source, shared).await,
         // Layers have been taken off already.
-        Opening::Tls | Opening::ProxyV2 => Err(WireError::Unrecognised {
+        Opening::Tls | Opening::ProxyV2 | Opening::HttpsRelay => Err(WireError::Unrecognised {
             first: opening as u8,
         }
         .into()),

@@ -77,6 +77,15 @@ impl Inbox {
         }))
     }
 
+    /// Reads until there is something.
+    #[cfg(feature = "https-service")]
+    pub(super) async fn fill(&mut self) -> io::Result<()> {
+        if self.bytes.is_empty() {
+            self.read().await?;
+        }
+        Ok(())
+    }
+
     async fn read(&mut self) -> io::Result<()> {
         self.bytes.reserve(CHUNK);
         let client = self.client.as_mut().ok_or_else(lost)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::inbox::Inbox;
+use super::turn::Turn;
 use super::{Log, Opened, Peer, SessionError, answer, dial, ended, lanes, patience, refuse};
 use crate::relay::{self, Ending, Lanes, Side as _};
 use crate::server::Shared;
@@ -18,13 +19,21 @@ pub(super) async fn serve(inbox: Inbox, shared: &Shared, peer: &Peer, opened: &O
         }
     };
     // Boxed what is over when bytes are relayed: a tunnel carries no memory of it.
-    let dialled = Box::pin(dial(shared, opened)).await;
-    let target = match dialled {
-        Ok(target) => target,
-        Err(error @ SessionError::Egress(_)) => {
-            return Box::pin(refuse(inbox, &log, &error)).await;
+    let dialled = Box::pin(async {
+        let mut turn = Turn::take(peer).await?;
+        let dialled = turn.run(dial(shared, opened)).await;
+        let dialled = dialled.unwrap_or(Err(SessionError::Slow));
+        if dialled.is_err() {
+            turn.failed();
         }
-        Err(error) => return log.refused(&error),
+        dialled
+    });
+    let target = match dialled.await {
+        Ok(target) => target,
+        Err(error @ (SessionError::Revoked(_) | SessionError::Stopping)) => {
+            return log.refused(&error);
+        }
+        Err(error) => return Box::pin(refuse(inbox, &log, &error)).await,
     };
     let mut lanes = lanes(&opened.user);
     match connected(inbox, target, shared, opened, &mut lanes).await {

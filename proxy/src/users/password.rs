@@ -311,7 +311,7 @@ pub fn random_password() -> Result<String, PasswordError> {
 ///
 /// # Errors
 /// [`PasswordError::Hash`] if the system has none.
-pub(super) fn random() -> Result<[u8; 16], PasswordError> {
+pub(crate) fn random() -> Result<[u8; 16], PasswordError> {
     argon2::password_hash::try_generate_salt().map_err(failed)
 }
 

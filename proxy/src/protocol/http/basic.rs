@@ -14,7 +14,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The credentials in the value of Proxy-Authorization; `None` for another
 /// scheme and for what is not `base64(name ":" password)`.
-pub(in crate::protocol) fn decode(value: &[u8]) -> Option<Credentials> {
+pub(crate) fn decode(value: &[u8]) -> Option<Credentials> {
     let space = value.iter().position(|&byte| byte == b' ')?;
     let (scheme, rest) = value.split_at_checked(space)?;
     if !scheme.eq_ignore_ascii_case(b"Basic") {
@@ -28,7 +28,7 @@ pub(in crate::protocol) fn decode(value: &[u8]) -> Option<Credentials> {
 }
 
 /// The value of Proxy-Authorization. The name must not hold a colon.
-pub(in crate::protocol) fn encode(credentials: &Credentials) -> String {
+pub(crate) fn encode(credentials: &Credentials) -> String {
     let Credentials { name, password } = credentials;
     let plain = [name, &b":"[..], password].concat();
     let mut value = String::from("Basic ");

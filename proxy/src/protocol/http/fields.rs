@@ -142,7 +142,7 @@ pub(super) fn write_framing(out: &mut Vec<u8>, framing: Framing) {
 /// Fields for one connection whether Connection names them or not, and the two
 /// that frame a message, which are written anew. Trailer announces what
 /// [`Body`](super::Body) drops.
-fn is_for_one_hop(name: &str) -> bool {
+pub(crate) fn is_for_one_hop(name: &str) -> bool {
     const NAMES: [&str; 12] = [
         "Connection",
         "Content-Length",

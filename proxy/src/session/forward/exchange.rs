@@ -16,13 +16,10 @@ use crate::protocol::http::{
 };
 use crate::relay::{self, Ending, Lane, Lanes};
 use crate::session::client::Client;
-use crate::session::{Message, SessionError};
+use crate::session::{Message, SessionError, silence};
 
 /// How much is read at a time.
 const CHUNK: usize = 16 * 1024;
-
-/// How often in an idle time-out is looked whether bytes have moved.
-const LOOKS: u32 = 4;
 
 /// A whole answer.
 pub(super) struct Answered {
@@ -44,6 +41,8 @@ pub(super) enum Failure {
     OriginWire(WireError),
     #[error("silent for too long")]
     Idle,
+    #[error("no answer from the target within the request time-out")]
+    Slow,
     #[error("ended by the limit")]
     Limit,
     #[error(transparent)]
@@ -56,7 +55,7 @@ impl Failure {
         match self {
             Self::ClientWire(error) => Some(Status::of(*error)),
             Self::OriginGone(_) | Self::OriginWire(_) => Some(Status::BadGateway),
-            Self::Idle => Some(Status::GatewayTimeout),
+            Self::Idle | Self::Slow => Some(Status::GatewayTimeout),
             Self::Limit => Some(Status::ServiceUnavailable),
             Self::ClientGone(_) | Self::Ended(_) => None,
         }
@@ -65,7 +64,7 @@ impl Failure {
 
 /// What the two directions know of each other.
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     /// Grows with each write.
     moved: AtomicU64,
     /// The origin has got the whole request.
@@ -75,16 +74,19 @@ struct Progress {
 }
 
 impl Progress {
+    /// What the client is to be told of a failure, if it can be told anything.
+    pub(super) fn failed(&self, failure: Failure) -> Outcome {
+        match failure.status() {
+            Some(status) if !self.answering.load(Ordering::Relaxed) => {
+                Outcome::Unanswered(status, failure)
+            }
+            _ => Outcome::Cut(failure),
+        }
+    }
+
     /// Returns when nothing has moved for `idle` (or up to a quarter longer).
     async fn silence(&self, idle: Duration) {
-        let mut seen = self.moved.load(Ordering::Relaxed);
-        let mut silent = 0;
-        while silent < LOOKS {
-            tokio::time::sleep(idle / LOOKS).await;
-            let now = self.moved.load(Ordering::Relaxed);
-            silent = if now == seen { silent + 1 } else { 0 };
-            seen = now;
-        }
+        silence(&self.moved, idle).await;
     }
 }
 
@@ -97,8 +99,8 @@ pub(super) async fn run(
     message: &Message,
     lanes: &mut Lanes,
     idle: Duration,
+    progress: &Progress,
 ) -> Outcome {
-    let progress = Progress::default();
     let (client_source, client_sink) = tokio::io::split(client);
     let (origin_source, origin_sink) = origin.split();
     let mut up = pin!(upload(
@@ -107,14 +109,14 @@ pub(super) async fn run(
         origin_sink,
         message,
         &mut lanes.up,
-        &progress
+        progress
     ));
     let mut down = pin!(download(
         origin_source,
         client_sink,
         message,
         &mut lanes.down,
-        &progress
+        progress
     ));
     let mut uploading = true;
     let failure = loop {
@@ -130,12 +132,7 @@ pub(super) async fn run(
             () = progress.silence(idle) => break Failure::Idle,
         }
     };
-    match failure.status() {
-        Some(status) if !progress.answering.load(Ordering::Relaxed) => {
-            Outcome::Unanswered(status, failure)
-        }
-        _ => Outcome::Cut(failure),
-    }
+    progress.failed(failure)
 }
 
 /// The request. An origin that does not want to hear all of it may still answer.

@@ -1,0 +1,239 @@
+//! Real requests to targets: HTTP/1.1 and HTTP/2, plain and under TLS with
+//! certificates verified, over pooled connections.
+//!
+//! Every connection is made by the [`Egress`], with the address judged that is
+//! dialled, and belongs to one user: nobody uses what another was let through to.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Bytes};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use lru::LruCache;
+use parking_lot::Mutex;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+
+use super::fault::Fault;
+use super::memory::Held;
+use crate::egress::{Egress, EgressError};
+use crate::protocol::https_relay::MAX_LEN;
+use crate::protocol::{Host, Target};
+use crate::tls::TlsError;
+use crate::users::Authenticated;
+
+/// So many users' connections are kept; those of the one that asked longest ago go first.
+const MOST_CLIENTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
+/// Connections to one host that wait for a user's next request.
+const MOST_IDLE: usize = 32;
+/// How long they wait.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The connections to targets.
+pub(super) struct Upstream {
+    tls: ClientConfig,
+    clients: Mutex<LruCache<Key, Pooled>>,
+}
+
+/// The user's number, and where the connections lead if not where the URLs say.
+type Key = (i64, Option<Target>);
+type Pooled = Client<HttpsConnector<Connector>, Full<Bytes>>;
+
+impl Upstream {
+    /// Trusts the system's roots and those in the file `roots`.
+    ///
+    /// # Errors
+    /// [`TlsError`]
+    pub(super) fn new(roots: Option<&Path>) -> Result<Self, TlsError> {
+        Ok(Self {
+            tls: client_config(roots)?,
+            clients: Mutex::new(LruCache::new(MOST_CLIENTS)),
+        })
+    }
+
+    /// Closes what is pooled, once nothing is under way there.
+    pub(super) fn forget(&self) {
+        self.clients.lock().clear();
+    }
+
+    /// Fetches the answer to a request, to the last byte, which `held` pays for;
+    /// from `instance`, if that is not where the URL says.
+    ///
+    /// # Errors
+    /// [`Fault`]
+    pub(super) async fn fetch(
+        &self,
+        request: Request<Full<Bytes>>,
+        user: &Authenticated,
+        instance: Option<Target>,
+        egress: &Arc<Egress>,
+        held: &mut Held,
+    ) -> Result<Response<Bytes>, Fault> {
+        let client = self.client(user, instance, egress);
+        let answered = client.request(request).await;
+        let (parts, mut body) = answered.map_err(|error| Fault::of(&error))?.into_parts();
+        let known = body.size_hint().lower();
+        if known > u64::try_from(MAX_LEN).unwrap_or(u64::MAX) {
+            return Err(Fault::TooLarge);
+        }
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Fault::of(&error))?;
+            if let Some(data) = frame.data_ref() {
+                if bytes.len() + data.len() > MAX_LEN {
+                    return Err(Fault::TooLarge);
+                }
+                held.grow(data.len())?;
+                bytes.extend_from_slice(data);
+            }
+        }
+        Ok(Response::from_parts(parts, bytes.into()))
+    }
+
+    fn client(
+        &self,
+        user: &Authenticated,
+        instance: Option<Target>,
+        egress: &Arc<Egress>,
+    ) -> Pooled {
+        let mut clients = self.clients.lock();
+        let key = (user.account().id(), instance);
+        if let Some(client) = clients.get(&key) {
+            return client.clone();
+        }
+        let connector = Connector {
+            egress: Arc::clone(egress),
+            user: user.clone(),
+            instance: key.1.clone(),
+        };
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MOST_IDLE)
+            .build(connector);
+        clients.put(key, client.clone());
+        client
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream").finish_non_exhaustive()
+    }
+}
+
+/// The target of a URL; `None` if it is none that is served.
+pub(super) fn target(uri: &Uri) -> Option<Target> {
+    let default = match uri.scheme_str()? {
+        "https" => 443,
+        "http" => 80,
+        _ => return None,
+    };
+    let authority = uri.authority()?;
+    if authority.as_str().contains('@') {
+        return None;
+    }
+    let host = Host::parse(authority.host().as_bytes()).ok()?;
+    let port = match authority.as_str().strip_prefix(authority.host())? {
+        "" | ":" => default,
+        _ => authority.port_u16().filter(|&port| port != 0)?,
+    };
+    Some(Target { host, port })
+}
+
+/// Connects for one user.
+#[derive(Clone)]
+struct Connector {
+    egress: Arc<Egress>,
+    user: Authenticated,
+    instance: Option<Target>,
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TokioIo<TcpStream>;
+    type Error = EgressError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, EgressError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), EgressError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self {
+            egress,
+            user,
+            instance,
+        } = self.clone();
+        Box::pin(async move {
+            let target = instance.or_else(|| target(&uri));
+            let target = target.ok_or_else(|| EgressError::Resolve {
+                name: uri.host().unwrap_or_default().to_owned(),
+                source: std::io::ErrorKind::InvalidInput.into(),
+            })?;
+            egress.connect(&user, &target).await.map(TokioIo::new)
+        })
+    }
+}
+
+/// TLS that trusts the system's roots and those in the file `roots`.
+pub(super) fn client_config(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let mut store = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    store.add_parsable_certificates(system.certs);
+    if let Some(path) = roots {
+        let file = |why: String| TlsError::File {
+            path: path.to_owned(),
+            why,
+        };
+        let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
+        let found = read().map_err(|error| file(error.to_string()))?;
+        if store.add_parsable_certificates(found).0 == 0 {
+            return Err(file("there is no certificate in it".to_owned()));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError::Unusable {
+            why: error.to_string(),
+        })?;
+    Ok(config.with_root_certificates(store).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_of_urls() {
+        let of = |url: &str| target(&url.parse().unwrap()).map(|target| target.to_string());
+        for (url, expected) in [
+            ("https://a.example/x?y", Some("a.example:443")),
+            ("http://a.example", Some("a.example:80")),
+            ("http://[::1]:8080/", Some("[::1]:8080")),
+            ("https://10.0.0.1:1/", Some("10.0.0.1:1")),
+            ("https://ada:pw@a.example/", None),
+            ("ftp://a.example/", None),
+            ("https://a.example:0/", None),
+            ("https://a.example:99999/", None),
+            ("/x", None),
+        ] {
+            assert_eq!(of(url).as_deref(), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What an HTTP request passes on a listener of the HTTPS service before it is
+//! dialled: the queue, and a worker that it holds. Elsewhere it passes nothing.
+
+#[cfg(feature = "https-service")]
+pub(super) use with_service::Turn;
+#[cfg(not(feature = "https-service"))]
+pub(super) use without_service::Turn;
+
+#[cfg(feature = "https-service")]
+mod with_service {
+    use crate::https_service::{Busy, Outcome, Worker};
+    use crate::session::{Peer, SessionError};
+
+    /// One request's place; dropped, its worker is free.
+    pub(in crate::session) struct Turn(Option<(Worker, Busy)>);
+
+    impl Turn {
+        /// Waits for a worker.
+        pub(in crate::session) async fn take(peer: &Peer) -> Result<Self, SessionError> {
+            let Some(service) = &peer.service else {
+                return Ok(Self(None));
+            };
+            let mut busy = service.statistics().busy();
+            match service.gate().enter().await {
+                Ok(worker) => Ok(Self(Some((worker, busy)))),
+                Err(refused) => {
+                    busy.ends(crate::https_service::Fault::from(refused).outcome());
+                    Err(refused.into())
+                }
+            }
+        }
+
+        /// Does `work` while the worker's time lasts; `None` if it is up.
+        pub(in crate::session) async fn run<T>(
+            &mut self,
+            work: impl Future<Output = T>,
+        ) -> Option<T> {
+            let Some((worker, busy)) = &mut self.0 else {
+                return Some(work.await);
+            };
+            let done = worker.run(work).await;
+            busy.ends(match done {
+                Some(_) => Outcome::Success,
+                None => Outcome::Timeout("request_timeout"),
+            });
+            done
+        }
+
+        /// The work has come to nothing.
+        pub(in crate::session) fn failed(&mut self) {
+            if let Some((_, busy)) = &mut self.0 {
+                busy.ends(Outcome::Error("http"));
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "https-service"))]
+mod without_service {
+    use crate::session::{Peer, SessionError};
+
+    /// One request's place.
+    pub(in crate::session) struct Turn(());
+
+    impl Turn {
+        /// Nobody waits.
+        pub(in crate::session) async fn take(_: &Peer) -> Result<Self, SessionError> {
+            Ok(Self(()))
+        }
+
+        /// Does `work`.
+        pub(in crate::session) async fn run<T>(
+            &mut self,
+            work: impl Future<Output = T>,
+        ) -> Option<T> {
+            Some(work.await)
+        }
+
+        /// Nobody counts.
+        pub(in crate::session) fn failed(&mut self) {}
+    }
+}
