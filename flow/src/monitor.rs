@@ -1,5 +1,9 @@
 //! The rate monitor of seed 004: what went by, how fast, and how fast at most.
 
+mod counted;
+
+pub use counted::{Meter, Rates};
+
 use crate::time::NANOS_PER_SEC;
 use crate::{ByteSize, Nanos, Timestamp};
 

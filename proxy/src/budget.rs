@@ -83,6 +83,15 @@ impl Budget {
         self.with_core(|core, _| core.retire());
     }
 
+    /// What would pass now, in bytes.
+    #[cfg(feature = "admin")]
+    pub(crate) fn available(&self) -> u64 {
+        let origin = self.origin.get().copied();
+        let now = self.clock.now();
+        let now = Timestamp::ZERO + now.since(origin.unwrap_or(now));
+        self.core.lock().available(now).get()
+    }
+
     /// The alarm went off.
     pub(crate) fn alarm(self: &Arc<Self>) {
         self.with_core(|core, now| {
@@ -232,6 +241,12 @@ impl Cap {
             budget: Arc::new(Budget::new(policy, clock)),
             floor,
         }
+    }
+
+    /// As [`Budget::available`].
+    #[cfg(feature = "admin")]
+    pub(crate) fn available(&self) -> u64 {
+        self.budget.available()
     }
 
     /// As [`Budget::set_policy`].

@@ -11,6 +11,7 @@ use crate::protocol::opening::Openings;
 use crate::tls::TlsFiles;
 use crate::users::{Database, Limits, PasswordCost};
 
+mod admin;
 #[cfg(feature = "cli")]
 pub mod file;
 #[cfg(feature = "shadowsocks")]
@@ -21,6 +22,8 @@ pub use shadowsocks::{Shadowsocks, UdpLimit};
 pub mod https_service;
 
 pub use https_service::HttpsService;
+
+pub use admin::{AdminAddress, AdminConfig, AdminError, NoAdminAddress, NoWebhook, Webhook};
 
 /// The port when none is given: that of SOCKS.
 pub const DEFAULT_PORT: u16 = 1080;
@@ -60,6 +63,8 @@ pub struct Config {
     pub shadowsocks: Option<Shadowsocks>,
     /// The HTTPS service; `None`: there is none.
     pub https_service: Option<HttpsService>,
+    /// The operator's side.
+    pub admin: AdminConfig,
 }
 
 /// What all users together may move, both directions in one.
@@ -174,6 +179,7 @@ impl Config {
             #[cfg(feature = "shadowsocks")]
             shadowsocks: None,
             https_service: None,
+            admin: AdminConfig::default(),
         }
     }
 }

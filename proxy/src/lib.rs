@@ -29,6 +29,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod config;
 pub mod egress;
 #[cfg(feature = "https-service")]
@@ -45,15 +47,27 @@ pub mod tls;
 pub mod users;
 
 mod budget;
+#[cfg_attr(
+    not(feature = "admin"),
+    allow(dead_code, reason = "who asks for what is counted is not built")
+)]
+mod metrics;
 mod relay;
 mod session;
+#[cfg_attr(
+    not(feature = "admin"),
+    allow(dead_code, reason = "who asks for what is counted is not built")
+)]
+mod sessions;
 #[cfg(feature = "shadowsocks")]
 mod shadowsocks;
 mod socket;
 
 pub use config::{
-    Bandwidth, Caps, Config, HttpsService, Listener, ListenerTls, Registration, Timeouts,
+    AdminAddress, AdminConfig, Bandwidth, Caps, Config, HttpsService, Listener, ListenerTls,
+    Registration, Timeouts,
 };
+pub use metrics::Protocol;
 pub use server::{BindError, Handle, Reloaded, RunError, Server};
 pub use users::{
     Database, Direction, Limits, NewUser, PasswordCost, Rules, Usage, User, UserError, Users,

@@ -13,10 +13,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Caps, Config, Listener, ListenerTls, Registration, Timeouts};
+use crate::config::{AdminError, Caps, Config, Listener, ListenerTls, Registration, Timeouts};
 use crate::egress::Egress;
 #[cfg(feature = "https-service")]
 use crate::https_service::Service;
+use crate::metrics::Reason;
+use crate::sessions::Sessions;
 #[cfg(feature = "shadowsocks")]
 use crate::shadowsocks::{Bound, Front, Venue};
 use crate::tls::{Certificates, TlsError};
@@ -25,6 +27,7 @@ use crate::{session, socket};
 
 mod accept;
 mod addresses;
+mod control;
 mod entrance;
 mod handshakes;
 mod reload;
@@ -32,6 +35,7 @@ mod reload;
 #[cfg(feature = "shadowsocks")]
 pub(crate) use accept::run as accept;
 pub(crate) use addresses::Counted;
+pub use control::ReloadRequest;
 pub(crate) use entrance::Rules;
 #[cfg(feature = "shadowsocks")]
 pub(crate) use entrance::listen;
@@ -52,6 +56,8 @@ pub struct Server {
     handle: Handle,
     #[cfg(feature = "shadowsocks")]
     shadowsocks: Option<(Arc<Front>, Vec<Bound>)>,
+    #[cfg(feature = "admin")]
+    admin: crate::admin::Admin,
 }
 
 /// Why a server does not start.
@@ -84,6 +90,9 @@ pub enum BindError {
     /// The HTTPS service is asked for and not there.
     #[error("this program was built without the HTTPS service")]
     NoService,
+    /// The operator's side cannot be opened.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
 }
 
 /// Why a server stopped other than asked to.
@@ -113,6 +122,7 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Nothing goes on.
     pub(crate) cut: CancellationToken,
+    pub(crate) sessions: Sessions,
     ids: Arc<AtomicU64>,
 }
 
@@ -130,6 +140,9 @@ impl Server {
             return Err(BindError::NoAddress);
         }
         check_service(config)?;
+        config.admin.check()?;
+        #[cfg(feature = "admin")]
+        crate::admin::check(&config.admin)?;
         certificates(config).map(drop)
     }
 
@@ -151,6 +164,7 @@ impl Server {
         config: Config,
         inherited: Vec<std::net::TcpListener>,
     ) -> Result<Self, BindError> {
+        config.admin.check()?;
         let certificates = certificates(&config)?;
         let plain = config.listen.iter().map(|&address| Listener::new(address));
         let inherited = inherited
@@ -180,6 +194,13 @@ impl Server {
             return Err(BindError::NoAddress);
         }
         let addrs: Arc<[_]> = listeners.iter().map(|entrance| entrance.address).collect();
+        #[cfg(feature = "admin")]
+        let admin = crate::admin::Admin::bind(&config.admin).await?;
+        #[cfg(feature = "admin")]
+        let own = addrs.iter().copied().chain(admin.tcp()).collect();
+        #[cfg(not(feature = "admin"))]
+        let own = addrs.to_vec();
+        let own: Arc<[_]> = Vec::into(own);
         let users = Users::open(&config.database, config.password_cost).await?;
         if let Some(bandwidth) = config.bandwidth {
             users.set_bandwidth(bandwidth);
@@ -194,7 +215,7 @@ impl Server {
             }
         };
         let (allowed, after) = (config.allow_egress.clone(), config.timeouts.connect);
-        let egress = Egress::new(allowed, addrs.to_vec(), after).with_rules(config.egress.clone());
+        let egress = Egress::new(allowed, own.to_vec(), after).with_rules(config.egress.clone());
         let egress = Arc::new(egress);
         #[cfg(feature = "https-service")]
         let service = config.https_service.clone();
@@ -215,19 +236,25 @@ impl Server {
             places: Arc::new(Semaphore::new(reload::bounded(config.caps.connections))),
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
+            sessions: Sessions::default(),
             ids: Arc::default(),
         };
         let handle = Handle {
             current: watch::Sender::new(Arc::new(shared)),
             config: Arc::new(Mutex::new(config)),
             addrs,
+            own,
             certificates,
+            control: Arc::default(),
         };
+        handle.started();
         Ok(Self {
             listeners,
             handle,
             #[cfg(feature = "shadowsocks")]
             shadowsocks,
+            #[cfg(feature = "admin")]
+            admin,
         })
     }
 
@@ -236,6 +263,13 @@ impl Server {
     #[must_use]
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.handle.addrs
+    }
+
+    /// Where the operator's side listens: the real ports.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub fn admin_addrs(&self) -> Vec<crate::config::AdminAddress> {
+        self.admin.addresses()
     }
 
     /// A handle to the accounts; it stays good after the server has stopped.
@@ -265,6 +299,10 @@ impl Server {
     /// # Errors
     /// [`RunError`]
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        // The operator's side goes on while connections drain.
+        #[cfg(feature = "admin")]
+        let _admin = self.admin.serve(self.handle.clone());
+        let control = Arc::clone(&self.handle.control);
         let current = self.handle.current;
         let shared = Arc::clone(&current.borrow());
         // Dropped half-way, nothing that was spawned here goes on.
@@ -298,7 +336,10 @@ impl Server {
         let done = CancellationToken::new();
         let _done = done.clone().drop_guard();
         let books = tokio::spawn(keep_books(current.subscribe(), done.clone()));
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            () = control.drain.cancelled() => {}
+        }
         shared.stopping.cancel();
         sessions.close();
         let drain = current.borrow().timeouts.drain;
@@ -335,7 +376,10 @@ impl Door {
     /// Serves a client, or closes it at once if there are too many.
     fn admit(&self, client: TcpStream, source: SocketAddr) {
         let shared = Arc::clone(&self.current.borrow());
+        let tally = shared.sessions.tally();
+        tally.accepted.fetch_add(1, Ordering::Relaxed);
         let Ok(permit) = Arc::clone(&shared.places).try_acquire_owned() else {
+            tally.failed(Reason::ServerFull);
             tracing::warn!(%source, "refused: too many connections");
             return;
         };
@@ -382,6 +426,13 @@ async fn keep_books(mut current: watch::Receiver<Arc<Shared>>, done: Cancellatio
             _ = flush.tick() => shared.users.flush().await.map_err(UserError::from),
             _ = refresh.tick() => shared.users.refresh().await,
         };
+        let tally = shared.sessions.tally();
+        tally
+            .database_fails
+            .store(outcome.is_err(), Ordering::Relaxed);
+        if outcome.is_err() {
+            tally.database_failures.fetch_add(1, Ordering::Relaxed);
+        }
         match &outcome {
             Err(error) if works => {
                 tracing::error!(%error, "the database fails: users are served as last read, usage is kept until it can be written")

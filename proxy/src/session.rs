@@ -19,12 +19,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::egress::EgressError;
+use crate::metrics::Reason;
 #[cfg(feature = "https-service")]
 use crate::protocol::opening::Opening;
 use crate::protocol::{Dialect, Target, WireError, http};
-use crate::relay::{Lane, Lanes, Patience};
+use crate::relay::Patience;
 use crate::server::{Counted, Rules, Shared};
-use crate::users::{Authenticated, Direction, LoginError, Revocation, TooMany};
+use crate::sessions::Session;
+use crate::users::{Authenticated, LoginError, Revocation, TooMany};
 
 mod answer;
 mod client;
@@ -97,6 +99,9 @@ pub(crate) enum SessionError {
     /// quota or expiry.
     #[error(transparent)]
     Revoked(#[from] Revocation),
+    /// An operator ended the session.
+    #[error("ended by an operator")]
+    Killed,
     /// The server stops.
     #[error("the server stops")]
     Stopping,
@@ -182,7 +187,7 @@ pub(crate) async fn serve(
             }
         },
         Ok(Start::Done) => Box::pin(linger(inbox)).await,
-        Err(error) => Box::pin(reject(inbox, &peer, error)).await,
+        Err(error) => Box::pin(reject(inbox, &peer, &shared, error)).await,
     }
 }
 
@@ -269,7 +274,8 @@ async fn in_time<T>(
 }
 
 /// Says why a client is not served, and lets it go.
-async fn reject(inbox: Inbox, peer: &Peer, error: SessionError) {
+async fn reject(inbox: Inbox, peer: &Peer, shared: &Shared, error: SessionError) {
+    shared.sessions.tally().failed(Reason::from(&error));
     let Peer { id, source, .. } = peer;
     tracing::info!(id, %source, reason = %error, "refused");
     if !matches!(
@@ -301,19 +307,19 @@ async fn linger(inbox: Inbox) {
 }
 
 /// Reaches the target of a request, unless the user or the server goes first.
-async fn dial(shared: &Shared, opened: &Opened) -> Result<TcpStream, SessionError> {
+async fn dial(shared: &Shared, log: &Log<'_>) -> Result<TcpStream, SessionError> {
+    let opened = log.opened;
     tokio::select! {
         dialled = Box::pin(shared.egress.connect(&opened.user, &opened.target)) => Ok(dialled?),
-        why = opened.user.revoked() => Err(why.into()),
-        () = shared.cut.cancelled() => Err(SessionError::Stopping),
+        error = ended(log.session(), &opened.user) => Err(error),
     }
 }
 
 /// Returns when nothing of the user's may go on, and says why.
-async fn ended(shared: &Shared, user: &Authenticated) -> SessionError {
+async fn ended(session: &Session, user: &Authenticated) -> SessionError {
     tokio::select! {
         why = user.revoked() => why.into(),
-        () = shared.cut.cancelled() => SessionError::Stopping,
+        killed = session.cut() => if killed { SessionError::Killed } else { SessionError::Stopping },
     }
 }
 
@@ -334,14 +340,6 @@ const fn patience(shared: &Shared) -> Patience {
     Patience {
         open: shared.timeouts.idle,
         half_closed: shared.timeouts.half_closed,
-    }
-}
-
-/// Both directions of a user's traffic.
-fn lanes(user: &Authenticated) -> Lanes {
-    Lanes {
-        up: Lane::new(user, Direction::Up),
-        down: Lane::new(user, Direction::Down),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::protocol::Credentials;
 mod account;
 mod agenda;
 mod calendar;
+mod edit;
 mod ledger;
 mod legacy;
 mod limits;
@@ -31,12 +32,18 @@ mod rules;
 #[cfg(feature = "shadowsocks")]
 mod shadowsocks;
 mod store;
+#[cfg(any(feature = "admin", feature = "cli"))]
+pub mod view;
+mod waits;
 
 pub(crate) use account::Account;
 #[cfg(feature = "shadowsocks")]
 pub(crate) use account::ConnectionCount;
+#[cfg(feature = "admin")]
+pub(crate) use account::Live;
 pub use account::{Authenticated, Revocation, Standing};
 pub use calendar::{CalendarError, Moment, Period, Span};
+pub use edit::{Audit, AuditEntry, Tag, UserChange};
 pub use legacy::{LegacyError, LegacyUser, LegacyUsers, read_legacy};
 pub use limits::{Direction, LimitError, Limits, token_bucket};
 #[cfg(feature = "https-service")]
@@ -260,7 +267,8 @@ impl Users {
     /// # Errors
     /// [`StoreError::Unknown`] or another [`UserError`].
     pub async fn set_rules(&self, name: &str, change: RulesChange) -> Result<(), UserError> {
-        self.change(name, Change::Rules(change)).await
+        self.change(name, &[Change::Rules(change)], None, None)
+            .await
     }
 
     /// The rules for everybody.
@@ -274,7 +282,7 @@ impl Users {
     /// # Errors
     /// [`UserError`]
     pub async fn set_everybodys_rules(&self, change: RulesChange) -> Result<(), UserError> {
-        self.0.store.change_rules(&change).await?;
+        self.0.store.change_rules(&change, None, None).await?;
         self.reload().await
     }
 
@@ -284,7 +292,8 @@ impl Users {
     /// [`StoreError::Unknown`] or another [`UserError`].
     pub async fn set_password(&self, name: &str, password: &[u8]) -> Result<(), UserError> {
         let hash = self.0.passwords.hash(password).await?;
-        self.change(name, Change::PasswordHash(hash)).await
+        self.change(name, &[Change::PasswordHash(hash)], None, None)
+            .await
     }
 
     /// Lets a user log in, or closes their connections and does not.
@@ -292,7 +301,8 @@ impl Users {
     /// # Errors
     /// [`StoreError::Unknown`] or another [`UserError`].
     pub async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), UserError> {
-        self.change(name, Change::Enabled(enabled)).await
+        self.change(name, &[Change::Enabled(enabled)], None, None)
+            .await
     }
 
     /// Closes a user's connections and forgets them, usage and all.
@@ -300,12 +310,21 @@ impl Users {
     /// # Errors
     /// [`StoreError::Unknown`] or another [`UserError`].
     pub async fn remove(&self, name: &str) -> Result<(), UserError> {
+        self.forget(name, None, None).await
+    }
+
+    async fn forget(
+        &self,
+        name: &str,
+        expected: Option<&Tag>,
+        audit: Option<&Audit<'_>>,
+    ) -> Result<(), UserError> {
         let _writing = self.0.writing.lock().await;
-        let revision = self.0.store.delete(name).await?;
+        let revision = self.0.store.delete(name, expected, audit).await?;
         if let Some(account) = self.0.accounts.write().remove(name) {
             account.revoke();
         }
-        self.follow(revision);
+        self.follow(revision, 1);
         self.tell();
         Ok(())
     }
@@ -332,6 +351,38 @@ impl Users {
             .collect();
         users.sort_by(|a, b| a.name.cmp(&b.name));
         users
+    }
+
+    /// The names that `wanted` says yes to, in order.
+    #[cfg(feature = "admin")]
+    pub(crate) fn names(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let accounts = self.0.accounts.read();
+        let mut names: Vec<_> = accounts
+            .keys()
+            .filter(|name| wanted(name))
+            .cloned()
+            .collect();
+        drop(accounts);
+        names.sort_unstable();
+        names
+    }
+
+    /// What the limit of all users would let pass now.
+    #[cfg(feature = "admin")]
+    pub(crate) fn cap_tokens(&self) -> Option<u64> {
+        self.0.clock.cap().map(budget::Cap::available)
+    }
+
+    /// Everybody's account.
+    #[cfg(feature = "admin")]
+    pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
+        self.0.accounts.read().values().map(Arc::clone).collect()
+    }
+
+    /// One user's account.
+    #[cfg(feature = "admin")]
+    pub(crate) fn account(&self, name: &str) -> Option<Arc<Account>> {
+        self.0.accounts.read().get(name).map(Arc::clone)
     }
 
     /// How many there are.
@@ -422,10 +473,16 @@ impl Users {
         self.reload().await
     }
 
-    async fn change(&self, name: &str, change: Change) -> Result<(), UserError> {
+    async fn change(
+        &self,
+        name: &str,
+        changes: &[Change],
+        expected: Option<&Tag>,
+        audit: Option<&Audit<'_>>,
+    ) -> Result<(), UserError> {
         let _writing = self.0.writing.lock().await;
         self.0.ledger.resolve(&self.0.store).await?;
-        let (revision, row) = self.0.store.change(name, &change).await?;
+        let (revision, row) = self.0.store.change(name, changes, expected, audit).await?;
         let known = self.0.accounts.read().get(name).map(Arc::clone);
         let updated = self.updated(known, row);
         let mut accounts = self.0.accounts.write();
@@ -434,7 +491,7 @@ impl Users {
             None => accounts.remove(name),
         };
         drop(accounts);
-        self.follow(revision);
+        self.follow(revision, changes.len());
         self.tell();
         Ok(())
     }
@@ -445,10 +502,10 @@ impl Users {
         self.0.access.touch();
     }
 
-    /// The accounts are as of `revision`, which one change has led to, unless
+    /// The accounts are as of `revision`, which so many changes have led to, unless
     /// others have made changes too: then the next [`Users::refresh`] reads them.
-    fn follow(&self, revision: i64) {
-        let before = revision.wrapping_sub(1);
+    fn follow(&self, revision: i64, changes: usize) {
+        let before = revision.wrapping_sub(i64::try_from(changes).unwrap_or(i64::MAX));
         let _ = self.0.revision.compare_exchange(
             before,
             revision,

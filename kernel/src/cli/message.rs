@@ -1,7 +1,7 @@
 //! What `run` and its clients say to each other: a word to `run`, one JSON object a line back.
 
+use flow::monitor::Rates;
 use kernel::engine::{FlowCounts, RuleCounts};
-use kernel::monitor::Rates;
 use kernel::rule::protocol_name;
 use serde_json::{Value, json};
 

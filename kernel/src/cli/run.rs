@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use flow::Timestamp;
+use flow::monitor::Meter;
 use kernel::config::{Format, parse};
 use kernel::engine::{Engine, EngineError, Flow, monotonic};
-use kernel::monitor::Meter;
 use kernel::rule::{Action, Direction, Rule, Rules};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};

@@ -163,6 +163,12 @@ impl Core {
         self.dispatch(now);
     }
 
+    /// What the limiter would let pass at `now`.
+    #[cfg(feature = "admin")]
+    pub(super) fn available(&self, now: Timestamp) -> ByteSize {
+        self.stream.limiter().available(now)
+    }
+
     pub(super) fn retire(&mut self) {
         self.retired = true;
         let waiting = self.seats.iter_mut().filter_map(|seat| seat.waker.take());

@@ -90,6 +90,7 @@ fn key(error: &BindError) -> &'static str {
         BindError::NoService => "https_service",
         BindError::Tls(TlsError::NoCertificate) => "listener",
         BindError::Tls(_) => "tls",
+        BindError::Admin(_) => "admin",
         _ => "listen",
     }
 }
@@ -119,8 +120,12 @@ fn effective(settings: &Settings, log: LogArgs) -> Vec<Setting> {
             .is_some_and(|table| table.contains_key(key)),
     };
     let flag = |table: &str, key: &str| {
-        let said = settings.said.iter().find(|(said, _)| *said == key);
-        table.is_empty() && said.is_some_and(|(_, said)| *said)
+        let name = match table {
+            "" => key.to_owned(),
+            table => format!("{table}.{key}"),
+        };
+        let said = settings.said.iter().find(|(said, _)| *said == name);
+        said.is_some_and(|(_, said)| *said)
     };
     let (log_level, log_format) = (log.level(settings.log), log.format(settings.log));
     let setting = |(table, key, value): (&'static str, &'static str, Value)| {
@@ -170,6 +175,8 @@ fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
         json!({ "address": listener.address.to_string(), "tls": tls })
     });
     let tls = config.tls.as_ref();
+    let admin = &config.admin;
+    let admin_listen: Vec<_> = admin.listen.iter().map(ToString::to_string).collect();
     vec![
         ("", "listen", listen.into()),
         ("", "database", config.database.to_string().into()),
@@ -214,6 +221,26 @@ fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
             "key",
             tls.map(|tls| tls.key.display().to_string()).into(),
         ),
+        ("admin", "listen", admin_listen.into()),
+        (
+            "admin",
+            "token_file",
+            admin
+                .token_file
+                .as_ref()
+                .map(|path| path.display().to_string())
+                .into(),
+        ),
+        ("admin", "hosts", admin.hosts.clone().into()),
+        ("admin", "legacy_routes", admin.legacy_routes.into()),
+        ("admin", "user_metrics", admin.user_metrics.into()),
+        (
+            "admin",
+            "webhook",
+            admin.webhook.as_ref().map(ToString::to_string).into(),
+        ),
+        ("admin", "expiry_days", admin.expiry_days.into()),
+        ("admin", "throttled_percent", admin.throttled_percent.into()),
     ]
 }
 

@@ -64,13 +64,18 @@ impl Run {
         if let Some(password) = login {
             writeln!(out, "login {FIRST_USER} {password}").map_err(Failure::environment)?;
         }
+        #[cfg(feature = "admin")]
+        for address in server.admin_addrs() {
+            writeln!(out, "admin {address}").map_err(Failure::environment)?;
+        }
         out.flush().map_err(Failure::environment)?;
         let handle = server.handle();
+        let drain = server.handle();
         let (stop, reloads) = signals.split();
         let resolve = move || resolve(&self.config, service.as_ref(), inherits);
         tokio::spawn(follow(reloads, resolve, handle, log));
         systemd::ready();
-        let done = server.run(stop.asked()).await;
+        let done = server.run(stop.asked(drain)).await;
         done.map_err(Failure::environment)
     }
 }
@@ -120,17 +125,28 @@ async fn follow(
     handle: Handle,
     log: Log,
 ) {
-    while reloads.asked().await {
+    let mut requests = handle.reload_requests();
+    loop {
+        let request = tokio::select! {
+            asked = reloads.asked() => match asked {
+                true => None,
+                false => return,
+            },
+            Some(request) = requests.recv() => Some(request),
+        };
         systemd::reloading();
         let taken = resolve()
-            .map_err(|failure| failure.to_string())
+            .map_err(|failure| {
+                handle.reload_refused();
+                failure.to_string()
+            })
             .and_then(|settings| {
                 let done = handle.reload(settings.config);
                 let mut done = done.map_err(|error| error.to_string())?;
                 done.needs_restart.extend(log.reload(settings.log));
                 Ok(done)
             });
-        match taken {
+        match &taken {
             Ok(done) => {
                 tracing::info!(changed = ?done.changed, needs_restart = ?done.needs_restart, "config reloaded");
             }
@@ -139,6 +155,10 @@ async fn follow(
             }
         }
         systemd::ready();
+        if let Some(request) = request {
+            // Whoever asked may have gone away.
+            let _ = request.send(taken);
+        }
     }
 }
 
@@ -189,8 +209,12 @@ impl Reloads {
 }
 
 impl Stop {
-    async fn asked(mut self) {
-        self.one().await;
+    /// Returns when a signal, or somebody by `drain`, says so.
+    async fn asked(mut self, drain: Handle) {
+        tokio::select! {
+            () = self.one() => {}
+            () = drain.drain_asked() => {}
+        }
         systemd::stopping();
         // A second signal does not wait for open connections.
         tokio::spawn(async move {

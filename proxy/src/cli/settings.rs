@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ipnet::IpNet;
 use proxy::config::file::{File, LogTable};
-use proxy::{Config, Database};
+use proxy::{AdminAddress, Config, Database};
 
 use super::Failure;
 
@@ -26,6 +26,8 @@ pub(crate) struct ConfigArgs {
     listen: Vec<SocketAddr>,
     #[command(flatten)]
     database: DatabaseArg,
+    #[command(flatten)]
+    admin: AdminArg,
     /// Let users reach this network although it is loopback, private, link-local or otherwise special.
     #[arg(
         long,
@@ -34,6 +36,23 @@ pub(crate) struct ConfigArgs {
         value_delimiter = ','
     )]
     allow_egress: Vec<IpNet>,
+}
+
+/// Where the admin API is.
+#[derive(Args, Clone)]
+pub(crate) struct AdminArg {
+    /// The admin API: the path of a socket, or an address and a port [default: a socket
+    /// beside the SQLite file, or admin.sock in the state directory].
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "WEIRGATE_ADMIN",
+        value_delimiter = ','
+    )]
+    admin: Vec<AdminAddress>,
+    /// The file with the token that opens it by TCP.
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_ADMIN_TOKEN_FILE")]
+    admin_token_file: Option<PathBuf>,
 }
 
 /// Where the accounts are.
@@ -62,7 +81,7 @@ pub(crate) struct Settings {
     /// Somebody has said where to listen.
     pub(crate) listens: bool,
     /// By key: what a flag or the environment has said.
-    pub(crate) said: [(&'static str, bool); 3],
+    pub(crate) said: [(&'static str, bool); 4],
 }
 
 impl ConfigArgs {
@@ -75,6 +94,7 @@ impl ConfigArgs {
         let file = File::parse(self.config.as_deref().unwrap_or(Path::new("")), &text);
         let file = file.map_err(Failure::request)?;
         let (log, says_listen) = (file.log(), file.says_listen());
+        let says_admin = file.says_admin();
         let database = self.database.resolve(file.database());
         let mut config = Config::new(database.clone());
         file.apply(&mut config);
@@ -83,6 +103,7 @@ impl ConfigArgs {
             config.listen.clone_from(&self.listen);
         }
         config.allow_egress.extend(&self.allow_egress);
+        self.admin.apply(says_admin, &mut config);
         Ok(Settings {
             config,
             log,
@@ -93,8 +114,55 @@ impl ConfigArgs {
                 ("listen", !self.listen.is_empty()),
                 ("database", self.database.database.is_some()),
                 ("allow_egress", !self.allow_egress.is_empty()),
+                ("admin.listen", !self.admin.admin.is_empty()),
             ],
         })
+    }
+}
+
+impl AdminArg {
+    /// A client of the API, and whether somebody has said where that is.
+    #[cfg(feature = "admin")]
+    pub(crate) fn client(
+        &self,
+        database: &Database,
+    ) -> Result<(proxy::admin::Client, bool), Failure> {
+        let said = self.admin.first().cloned();
+        let is_said = said.is_some();
+        let token = self.admin_token_file.as_ref().map(|path| {
+            let read = std::fs::read_to_string(path);
+            read.map(|text| text.trim().to_owned())
+                .map_err(|error| Failure::request(format!("{}: {error}", path.display())))
+        });
+        let address = said.unwrap_or_else(|| default_socket(database));
+        let client = proxy::admin::Client::new(address, token.transpose()?);
+        Ok((client, is_said))
+    }
+
+    /// Flag or environment over file over default.
+    fn apply(&self, says_admin: bool, config: &mut Config) {
+        if !self.admin.is_empty() {
+            config.admin.listen.clone_from(&self.admin);
+        } else if !says_admin && cfg!(feature = "admin") {
+            config.admin.listen = vec![default_socket(&config.database)];
+        }
+        if let Some(path) = &self.admin_token_file {
+            config.admin.token_file = Some(path.clone());
+        }
+    }
+}
+
+/// The socket of the server of a database: beside it, so that whoever finds the one
+/// finds the other.
+fn default_socket(database: &Database) -> AdminAddress {
+    let path = match database.path() {
+        Some(path) => path.with_extension("sock"),
+        None => state_directory().join("admin.sock"),
+    };
+    AdminAddress::Socket {
+        // What has no folder is in this one.
+        path: Path::new(".").join(path),
+        optional: true,
     }
 }
 

@@ -1,13 +1,14 @@
-//! `weirgate-proxy user` and `weirgate-proxy rules`: the accounts, with or
-//! without a server running.
+//! `weirgate-proxy user` and `weirgate-proxy rules`: the accounts, through the
+//! server where one runs and in the database where none does.
 
 use clap::Subcommand;
-use proxy::users::StoreError;
-use proxy::{NewUser, Rules, UserError};
+use proxy::UserError;
+use proxy::users::{StoreError, UserChange};
 
 use super::{DatabaseArg, Failure};
 
 mod args;
+mod books;
 mod import;
 mod lines;
 mod print;
@@ -100,23 +101,17 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             common,
         } => {
             let password = password.read()?;
-            let rules = Rules::default().changed(&rules.read()?);
-            let (users, printer) = common.open().await?;
-            let user = NewUser {
-                name: name.clone(),
-                password,
-                rules,
-            };
-            users.add(user).await.map_err(failure)?;
-            printer.user(&users, &name)
+            let change = rules.read()?;
+            let (books, printer) = common.open().await?;
+            printer.user(&books.add(&name, password, &change).await?)
         }
         Command::List { common } => {
-            let (users, printer) = common.open().await?;
-            printer.everybody(&users.list())
+            let (books, printer) = common.open().await?;
+            printer.everybody(&books.list().await?)
         }
         Command::Show(one) => {
-            let (users, printer) = one.common.open().await?;
-            printer.user(&users, &one.name)
+            let (books, printer) = one.common.open().await?;
+            printer.user(&books.show(&one.name).await?)
         }
         Command::Set {
             name,
@@ -124,14 +119,15 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             reset,
             common,
         } => {
-            let change = rules.with(&reset)?;
-            let (users, printer) = common.open().await?;
-            users.set_rules(&name, change).await.map_err(failure)?;
-            printer.user(&users, &name)
+            let change = UserChange {
+                rules: rules.with(&reset)?,
+                ..UserChange::default()
+            };
+            edit(name, change, common).await
         }
         Command::Del(one) => {
-            let (users, printer) = one.common.open().await?;
-            users.remove(&one.name).await.map_err(failure)?;
+            let (books, printer) = one.common.open().await?;
+            books.delete(&one.name).await?;
             printer.gone(&one.name)
         }
         Command::Passwd {
@@ -139,17 +135,17 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             password,
             common,
         } => {
-            let password = password.read()?;
-            let (users, printer) = common.open().await?;
-            let changed = users.set_password(&name, &password).await;
-            changed.map_err(failure)?;
-            printer.user(&users, &name)
+            let change = UserChange {
+                password: Some(password.read()?),
+                ..UserChange::default()
+            };
+            edit(name, change, common).await
         }
         Command::Enable(one) => enable(one, true).await,
         Command::Disable(one) => enable(one, false).await,
         Command::Usage(one) => {
-            let (users, printer) = one.common.open().await?;
-            printer.usage(&users, &one.name)
+            let (books, printer) = one.common.open().await?;
+            printer.usage(&books.usage(&one.name).await?)
         }
         Command::Import(import) => import.run().await,
         Command::Export { database } => {
@@ -161,28 +157,40 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
 
 /// The rules for everybody.
 pub(crate) async fn run_rules(command: RulesCommand) -> Result<(), Failure> {
-    let (users, printer) = match command {
-        RulesCommand::Show { common } => common.open().await?,
+    match command {
+        RulesCommand::Show { common } => {
+            let (books, printer) = common.open().await?;
+            printer.rules(&books.rules().await?)
+        }
         RulesCommand::Set {
             rules,
             reset,
             common,
         } => {
             let change = rules.with(&reset)?;
-            let (users, printer) = common.open().await?;
-            let changed = users.set_everybodys_rules(change).await;
-            changed.map_err(failure)?;
-            (users, printer)
+            let (books, printer) = common.open().await?;
+            printer.rules(&books.edit_rules(change).await?)
         }
-    };
-    printer.rules(&users.rules())
+    }
 }
 
 async fn enable(one: One, enabled: bool) -> Result<(), Failure> {
-    let (users, printer) = one.common.open().await?;
-    let changed = users.set_enabled(&one.name, enabled).await;
-    changed.map_err(failure)?;
-    printer.user(&users, &one.name)
+    let change = UserChange {
+        enabled: Some(enabled),
+        ..UserChange::default()
+    };
+    edit(one.name, change, one.common).await
+}
+
+async fn edit(name: String, change: UserChange, common: Common) -> Result<(), Failure> {
+    let (books, printer) = common.open().await?;
+    printer.user(&books.edit(&name, change).await?)
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::request(StoreError::Unknown {
+        name: name.to_owned(),
+    })
 }
 
 /// Whose fault an error of the accounts is.

@@ -37,6 +37,19 @@
 //! level = "info"  # error, warn, info, debug or trace
 //! format = "text" # or json
 //!
+//! # The operator's side. Beyond sockets and loopback, a token or client certificates
+//! # (tls with client_roots) are required.
+//! [admin]
+//! listen = ["/run/weirgate/admin.sock", "127.0.0.1:9180"] # [] is nowhere
+//! token_file = "/etc/weirgate/admin.token"
+//! hosts = ["proxy.example.org"] # names that browsers may know it by
+//! legacy_routes = false # the routes of older proxies, too
+//! user_metrics = 0      # of so many users there are metrics of their own
+//! webhook = "http://127.0.0.1:9000/weirgate" # where warnings are posted
+//! expiry_days = 7         # a warning so long before an account ends
+//! throttled_percent = 80  # of ten minutes waiting for the limit: the user is named
+//! tls = { certificate = "/etc/weirgate/server.pem", key = "/etc/weirgate/server.key" }
+//!
 //! # Nobody registers (in the dialect of seed 000) without this table.
 //! [registration]
 //! limit = "token-bucket:rate=1MB/s" # for both directions together; required
@@ -102,7 +115,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use tracing::level_filters::LevelFilter;
 
-use super::{Bandwidth, Config, Listener, ListenerTls, Registration};
+use super::{
+    AdminAddress, AdminConfig, Bandwidth, Config, Listener, ListenerTls, Registration, Webhook,
+};
 use crate::egress::{EgressRules, Rule};
 use crate::protocol::Dialect;
 use crate::protocol::opening::Opening;
@@ -136,6 +151,21 @@ pub struct File {
     listener: Vec<ListenerTable>,
     tls: Option<TlsTable>,
     https_service: Option<HttpsServiceTable>,
+    admin: AdminTable,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AdminTable {
+    listen: Option<Vec<Text<AdminAddress>>>,
+    token_file: Option<PathBuf>,
+    tls: Option<TlsTable>,
+    hosts: Vec<String>,
+    legacy_routes: bool,
+    user_metrics: usize,
+    webhook: Option<Text<Webhook>>,
+    expiry_days: Option<u32>,
+    throttled_percent: Option<u8>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -272,6 +302,12 @@ impl File {
         self.listen.is_some() || !self.listener.is_empty()
     }
 
+    /// Whether the file says where the operator's side listens.
+    #[must_use]
+    pub fn says_admin(&self) -> bool {
+        self.admin.listen.is_some()
+    }
+
     /// The database, if the file names one.
     #[must_use]
     pub fn database(&self) -> Option<Database> {
@@ -329,6 +365,7 @@ impl File {
             self.caps.connections_per_address.map(Some),
         );
         set(&mut config.egress, self.egress.map(EgressTable::resolve));
+        self.admin.apply(&mut config.admin);
         if let Some(bandwidth) = self.bandwidth {
             config.bandwidth = Some(Bandwidth {
                 limit: bandwidth.limit.0.0,
@@ -351,6 +388,29 @@ impl File {
         config
             .listeners
             .extend(self.listener.into_iter().map(ListenerTable::resolve));
+    }
+}
+
+impl AdminTable {
+    fn apply(self, config: &mut AdminConfig) {
+        let Self {
+            hosts,
+            legacy_routes,
+            user_metrics,
+            ..
+        } = self;
+        set(&mut config.listen, self.listen.map(all));
+        set(&mut config.expiry_days, self.expiry_days);
+        set(&mut config.throttled_percent, self.throttled_percent);
+        *config = AdminConfig {
+            token_file: self.token_file,
+            tls: self.tls.map(TlsTable::resolve),
+            webhook: self.webhook.map(|webhook| webhook.0),
+            hosts,
+            legacy_routes,
+            user_metrics,
+            ..std::mem::take(config)
+        };
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Ending;
 use crate::budget::{Claim, Refusal};
+use crate::sessions::Session;
 use crate::users::{Account, Authenticated, Direction};
 
 /// What a source gets that had a small receive buffer and has a fast user now:
@@ -19,6 +20,8 @@ const FAST_BUFFER: usize = 4 << 20;
 pub(crate) struct Lane {
     account: Arc<Account>,
     direction: Direction,
+    /// Where it tells what it has moved, if anywhere.
+    session: Option<Arc<Session>>,
     /// The account's layout that `claim` belongs to.
     layout: u64,
     /// None: unlimited.
@@ -37,6 +40,7 @@ impl Lane {
         let mut lane = Self {
             account,
             direction,
+            session: None,
             layout: 0,
             claim: None,
             receive_buffer: None,
@@ -46,6 +50,18 @@ impl Lane {
         };
         lane.renew();
         lane
+    }
+
+    /// Tells `session` from now on what it moves and how long it waits.
+    pub(crate) fn tell(&mut self, session: &Arc<Session>) {
+        self.session = Some(Arc::clone(session));
+    }
+
+    /// A datagram was dropped for want of budget.
+    pub(super) fn drop_one(&self) {
+        if let Some(session) = &self.session {
+            session.drop_one(self.direction);
+        }
     }
 
     /// Bytes written so far.
@@ -87,12 +103,26 @@ impl Lane {
         most: usize,
     ) -> Poll<Result<usize, Ending>> {
         let polled = self.poll_claim(context, most);
-        if polled.is_pending() {
-            self.waiting.get_or_insert_with(Instant::now);
-        } else if let Some(since) = self.waiting.take() {
-            self.throttled += since.elapsed();
+        match (polled.is_pending(), self.waiting) {
+            (true, None) => {
+                self.waiting = Some(Instant::now());
+                self.account.wait();
+            }
+            (false, Some(_)) => self.end_wait(),
+            _ => {}
         }
         polled
+    }
+
+    fn end_wait(&mut self) {
+        let Some(since) = self.waiting.take() else {
+            return;
+        };
+        self.throttled += since.elapsed();
+        self.account.end_wait();
+        if let Some(session) = &self.session {
+            session.set_waited(self.direction, self.throttled);
+        }
     }
 
     fn poll_claim(
@@ -128,6 +158,9 @@ impl Lane {
     pub(super) fn count(&mut self, bytes: usize) {
         self.moved = self.moved.saturating_add(to_u64(bytes));
         self.account.count(self.direction, to_u64(bytes));
+        if let Some(session) = &self.session {
+            session.set_moved(self.direction, self.moved);
+        }
     }
 
     fn renew(&mut self) {
@@ -137,6 +170,12 @@ impl Lane {
             .account
             .budget(self.direction)
             .map(|budget| budget.join());
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.end_wait();
     }
 }
 

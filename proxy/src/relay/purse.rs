@@ -58,7 +58,10 @@ impl<'a> Purse<'a> {
                 Ok(true)
             }
             Ok(Err(ending)) => Err(ending),
-            Err(_) => Ok(false),
+            Err(_) => {
+                lane.drop_one();
+                Ok(false)
+            }
         }
     }
 

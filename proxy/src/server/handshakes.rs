@@ -45,6 +45,14 @@ impl Handshakes {
         self.places.lock().most = most.max(1);
     }
 
+    /// How many are under way, and how many have been begun.
+    #[cfg(feature = "admin")]
+    pub(crate) fn figures(&self) -> (u64, u64) {
+        let places = self.places.lock();
+        let under_way = u64::try_from(places.taken.len()).unwrap_or(u64::MAX);
+        (under_way, places.next)
+    }
+
     /// Takes a place, the oldest one's if there is none free.
     pub(crate) fn enter(&self) -> Place {
         let evicted = CancellationToken::new();

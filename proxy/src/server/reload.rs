@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
 use super::Shared;
+use super::control::Control;
 use crate::config::{Bandwidth, Config};
 use crate::egress::Egress;
 use crate::tls::{Certificates, TlsError};
@@ -22,7 +23,10 @@ pub struct Handle {
     pub(super) current: watch::Sender<Arc<Shared>>,
     pub(super) config: Arc<Mutex<Config>>,
     pub(super) addrs: Arc<[SocketAddr]>,
+    /// What no user may reach: `addrs`, and where the operator's side listens.
+    pub(super) own: Arc<[SocketAddr]>,
     pub(super) certificates: Certificates,
+    pub(super) control: Arc<Control>,
 }
 
 /// What came of another config: keys by their names in a config file.
@@ -40,11 +44,21 @@ impl Handle {
     ///
     /// Changes at once: `allow_egress`, `egress`, `accounting_interval`, `timeouts`,
     /// `caps`, `registration`, the limit in `bandwidth`. Needs a restart: `listen`,
-    /// `listener`, `database`, the paths in `tls`, `https_service`, and anything else in `bandwidth`.
+    /// `listener`, `database`, `admin`, the paths in `tls`, `https_service`, and anything else in `bandwidth`.
     ///
     /// # Errors
     /// [`TlsError`] if the certificates cannot be used: then nothing has changed.
     pub fn reload(&self, config: Config) -> Result<Reloaded, TlsError> {
+        let done = self.take_over(config);
+        self.current
+            .borrow()
+            .sessions
+            .tally()
+            .reloaded(done.is_ok());
+        done
+    }
+
+    fn take_over(&self, config: Config) -> Result<Reloaded, TlsError> {
         let mut running = self.config.lock();
         self.certificates.reload()?;
         let mut done = Reloaded::default();
@@ -63,6 +77,7 @@ impl Handle {
             "https_service",
             running.https_service != config.https_service,
         );
+        stays("admin", running.admin != config.admin);
         let bandwidth = bandwidth(running.bandwidth, config.bandwidth);
         stays(
             "bandwidth",
@@ -92,10 +107,11 @@ impl Handle {
             #[cfg(feature = "shadowsocks")]
             shadowsocks: running.shadowsocks.clone(),
             https_service: running.https_service.clone(),
+            admin: running.admin.clone(),
             bandwidth: bandwidth.or(running.bandwidth),
             ..config
         };
-        let shared = self.current.borrow().with(&running, &self.addrs);
+        let shared = self.current.borrow().with(&running, &self.own);
         resize(&shared.places, before, running.caps.connections);
         if let Some(bandwidth) = bandwidth {
             shared.users.set_bandwidth(bandwidth);
@@ -107,9 +123,9 @@ impl Handle {
 
 impl Shared {
     /// The same server with the settings of `config`.
-    fn with(&self, config: &Config, addrs: &[SocketAddr]) -> Self {
+    fn with(&self, config: &Config, own: &[SocketAddr]) -> Self {
         let (allowed, after) = (config.allow_egress.clone(), config.timeouts.connect);
-        let egress = Egress::new(allowed, addrs.to_vec(), after).with_rules(config.egress.clone());
+        let egress = Egress::new(allowed, own.to_vec(), after).with_rules(config.egress.clone());
         let egress = Arc::new(egress);
         #[cfg(feature = "https-service")]
         if let Some(service) = &self.service {
@@ -132,6 +148,7 @@ impl Shared {
             places: Arc::clone(&self.places),
             stopping: self.stopping.clone(),
             cut: self.cut.clone(),
+            sessions: self.sessions.clone(),
             ids: Arc::clone(&self.ids),
         }
     }

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 use super::client::Client;
 use super::inbox::Inbox;
-use super::{Log, Opened, Peer, SessionError, ended, lanes, refuse};
+use super::{Log, Opened, Peer, SessionError, ended, refuse};
 use crate::protocol::{Host, Target, socks5, socks5_udp};
 use crate::relay::{Ending, Lanes, Purse, Side as _};
 use crate::server::Shared;
@@ -38,7 +38,7 @@ const MOST_LOOKUPS: usize = 16;
 
 /// Serves an association to its end.
 pub(super) async fn serve(mut inbox: Inbox, shared: &Arc<Shared>, peer: &Peer, opened: &Opened) {
-    let log = Log::new(peer, opened);
+    let log = Log::new(shared, peer, opened);
     let most = shared.caps.connections_per_user;
     let _connection = match opened.user.connection(most, peer.source.ip()) {
         Ok(connection) => connection,
@@ -52,8 +52,8 @@ pub(super) async fn serve(mut inbox: Inbox, shared: &Arc<Shared>, peer: &Peer, o
         Ok(association) => association,
         Err(error) => return refuse(inbox, &log, &SessionError::Client(error)).await,
     };
-    let mut lanes = lanes(&opened.user);
-    match association.run(inbox, &mut lanes).await {
+    let mut lanes = log.lanes();
+    match association.run(inbox, &log, &mut lanes).await {
         Ok(reason) => log.closed(&lanes, &reason),
         Err(error) => log.refused(&error),
     }
@@ -99,7 +99,12 @@ impl<'a> Association<'a> {
         })
     }
 
-    async fn run(&self, mut inbox: Inbox, lanes: &mut Lanes) -> Result<String, SessionError> {
+    async fn run(
+        &self,
+        mut inbox: Inbox,
+        log: &Log<'_>,
+        lanes: &mut Lanes,
+    ) -> Result<String, SessionError> {
         let bound = self.inner.local_addr()?;
         inbox
             .write(&socks5::reply(socks5::Code::Succeeded, bound))
@@ -110,7 +115,10 @@ impl<'a> Association<'a> {
             () = closed(client) => "the client closed it".to_owned(),
             ending = self.up(Purse::new(up)) => ending.to_string(),
             ending = self.down(Purse::new(down)) => ending.to_string(),
-            error = ended(self.shared, &self.opened.user) => error.to_string(),
+            error = ended(log.session(), &self.opened.user) => {
+                log.failed(&error);
+                error.to_string()
+            }
         })
     }
 

@@ -13,7 +13,7 @@ use std::fmt;
 use super::inbox::Inbox;
 use super::turn::Turn;
 use super::{
-    Log, Message, Opened, Peer, SessionError, Wish, answer, dial, ended, handshake, in_time, lanes,
+    Log, Message, Opened, Peer, SessionError, Wish, answer, dial, ended, handshake, in_time,
     linger, reject, tunnel,
 };
 use crate::protocol::Dialect;
@@ -40,7 +40,7 @@ pub(super) async fn serve(mut inbox: Inbox, shared: &Shared, peer: &Peer, mut op
         opened = match in_time(request, shared.timeouts.keep_alive, shared).await {
             Ok(opened) => opened,
             Err(error) if inbox.is_empty() && is_quiet(&error) => return,
-            Err(error) => return reject(inbox, peer, error).await,
+            Err(error) => return reject(inbox, peer, shared, error).await,
         };
     }
 }
@@ -71,7 +71,7 @@ async fn pass_on(
     opened: &Opened,
     message: &Message,
 ) -> After {
-    let log = Log::new(peer, opened);
+    let log = Log::new(shared, peer, opened);
     let most = shared.caps.connections_per_user;
     let _connection = match opened.user.connection(most, peer.source.ip()) {
         Ok(connection) => connection,
@@ -81,7 +81,7 @@ async fn pass_on(
         Ok(turn) => turn,
         Err(error) => return refuse(inbox, &log, &error).await,
     };
-    let dialled = turn.run(dial(shared, opened)).await;
+    let dialled = turn.run(dial(shared, &log)).await;
     let mut origin = match dialled.unwrap_or(Err(SessionError::Slow)) {
         Ok(origin) => origin,
         Err(error) => {
@@ -89,7 +89,7 @@ async fn pass_on(
             return refuse(inbox, &log, &error).await;
         }
     };
-    let mut lanes = lanes(&opened.user);
+    let mut lanes = log.lanes();
     let idle = shared.timeouts.half_closed;
     let Ok((client, early)) = inbox.parts() else {
         return After::Close;
@@ -98,7 +98,7 @@ async fn pass_on(
     let exchange = async {
         tokio::select! {
             outcome = exchange::run(client, early, &mut origin, message, &mut lanes, idle, &progress) => outcome,
-            error = ended(shared, &opened.user) => Outcome::Cut(Failure::Ended(error)),
+            error = ended(log.session(), &opened.user) => Outcome::Cut(Failure::Ended(error)),
         }
     };
     let outcome = match turn.run(exchange).await {
@@ -113,6 +113,9 @@ async fn pass_on(
     }
     // The worker is free while the client reads what it is told.
     drop(turn);
+    if let Outcome::Cut(Failure::Ended(error)) = &outcome {
+        log.failed(error);
+    }
     log.closed(&lanes, &outcome);
     match outcome {
         Outcome::Answered(Answered { next: true, .. }) => After::Next,

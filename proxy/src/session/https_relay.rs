@@ -10,11 +10,13 @@ use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use super::inbox::Inbox;
-use super::{Peer, SessionError, ended, lanes, linger, reject, silence};
+use super::{Peer, SessionError, ended, linger, reject, silence};
 use crate::https_service::{Answer, Client, Fault, Service};
+use crate::metrics::{Protocol, Reason};
 use crate::protocol::https_relay;
 use crate::relay::{self, Ending};
 use crate::server::Shared;
+use crate::sessions::About;
 
 /// For the magic, and again for the length.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,7 +38,7 @@ pub(super) async fn serve(mut inbox: Inbox, shared: &Shared, peer: &Peer, servic
         let blob = match read {
             Ok(blob) => blob,
             Err(Unread::Session(error)) if inbox.is_empty() && is_quiet(&error) => return,
-            Err(Unread::Session(error)) => return reject(inbox, peer, error).await,
+            Err(Unread::Session(error)) => return reject(inbox, peer, shared, error).await,
             Err(Unread::Fault(fault)) => {
                 let words = service.refusal(&fault);
                 if inbox.write(&words).await.is_ok() {
@@ -137,7 +139,14 @@ async fn tell(
     let moved = AtomicU64::new(0);
     let sent = match &payer {
         Some(user) => {
-            let mut lanes = lanes(user);
+            let about = About {
+                id: peer.id,
+                protocol: Protocol::Https,
+                source: peer.source,
+                target: record.url.clone(),
+            };
+            let listed = shared.sessions.enter(user, about, &shared.cut);
+            let mut lanes = listed.lanes(user);
             let paid = async {
                 relay::charge(request, &mut lanes.up).await?;
                 relay::send(client, &frame, &mut lanes.down, &moved).await
@@ -145,7 +154,10 @@ async fn tell(
             let sent = tokio::select! {
                 sent = paid => sent.map_err(Some),
                 () = silence(&moved, shared.timeouts.half_closed) => Err(None),
-                _ = ended(shared, user) => Err(None),
+                error = ended(listed.session(), user) => {
+                    shared.sessions.tally().failed(Reason::from(&error));
+                    Err(None)
+                }
             };
             (up, down) = (lanes.up.moved(), lanes.down.moved());
             sent

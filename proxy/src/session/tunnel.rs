@@ -4,13 +4,13 @@ use std::fmt;
 
 use super::inbox::Inbox;
 use super::turn::Turn;
-use super::{Log, Opened, Peer, SessionError, answer, dial, ended, lanes, patience, refuse};
+use super::{Log, Opened, Peer, SessionError, answer, dial, ended, patience, refuse};
 use crate::relay::{self, Ending, Lanes, Side as _};
 use crate::server::Shared;
 
 /// Serves a tunnel to its end.
 pub(super) async fn serve(inbox: Inbox, shared: &Shared, peer: &Peer, opened: &Opened) {
-    let log = Log::new(peer, opened);
+    let log = Log::new(shared, peer, opened);
     let most = shared.caps.connections_per_user;
     let _connection = match opened.user.connection(most, peer.source.ip()) {
         Ok(connection) => connection,
@@ -21,7 +21,7 @@ pub(super) async fn serve(inbox: Inbox, shared: &Shared, peer: &Peer, opened: &O
     // Boxed what is over when bytes are relayed: a tunnel carries no memory of it.
     let dialled = Box::pin(async {
         let mut turn = Turn::take(peer).await?;
-        let dialled = turn.run(dial(shared, opened)).await;
+        let dialled = turn.run(dial(shared, &log)).await;
         let dialled = dialled.unwrap_or(Err(SessionError::Slow));
         if dialled.is_err() {
             turn.failed();
@@ -30,14 +30,19 @@ pub(super) async fn serve(inbox: Inbox, shared: &Shared, peer: &Peer, opened: &O
     });
     let target = match dialled.await {
         Ok(target) => target,
-        Err(error @ (SessionError::Revoked(_) | SessionError::Stopping)) => {
+        Err(error @ (SessionError::Revoked(_) | SessionError::Killed | SessionError::Stopping)) => {
             return log.refused(&error);
         }
         Err(error) => return Box::pin(refuse(inbox, &log, &error)).await,
     };
-    let mut lanes = lanes(&opened.user);
-    match connected(inbox, target, shared, opened, &mut lanes).await {
-        Ok(reason) => log.closed(&lanes, &reason),
+    let mut lanes = log.lanes();
+    match connected(inbox, target, shared, &log, &mut lanes).await {
+        Ok(reason) => {
+            if let Reason::Cut(error) = &reason {
+                log.failed(error);
+            }
+            log.closed(&lanes, &reason);
+        }
         Err(error) => log.refused(&error),
     }
 }
@@ -46,10 +51,10 @@ async fn connected(
     mut inbox: Inbox,
     mut target: tokio::net::TcpStream,
     shared: &Shared,
-    opened: &Opened,
+    log: &Log<'_>,
     lanes: &mut Lanes,
 ) -> Result<Reason, SessionError> {
-    let bound = target.local_addr()?;
+    let (bound, opened) = (target.local_addr()?, log.opened);
     inbox
         .write(&answer::connected(opened.dialect, bound))
         .await?;
@@ -57,7 +62,7 @@ async fn connected(
     let patience = patience(shared);
     let reason = tokio::select! {
         ending = relay::relay(&mut client, &mut target, &early, lanes, patience) => Reason::Ending(ending),
-        error = ended(shared, &opened.user) => Reason::Cut(error),
+        error = ended(log.session(), &opened.user) => Reason::Cut(error),
     };
     if let Reason::Cut(_) = reason {
         relay::reset([client.tcp(), &target]);

@@ -13,7 +13,8 @@ use super::ledger::{Counters, Ledger};
 use super::presence::{Place, Presence, TooMany};
 use super::rules::{Beyond, Rules};
 use super::store::{Delta, UserRow};
-use super::{Direction, Limits, Usage, User};
+use super::waits::Waits;
+use super::{Direction, Limits, Tag, Usage, User};
 use crate::budget::{Budget, Clock};
 
 /// One user: lives as long as the user does, whatever connections come and go,
@@ -29,6 +30,7 @@ pub(crate) struct Account {
     layout: AtomicU64,
     presence: Presence,
     counters: Counters,
+    waits: Waits,
     ledger: Arc<Ledger>,
 }
 
@@ -49,6 +51,22 @@ struct State {
     budgets: Budgets,
     /// Ended when the connections that were admitted under it must close.
     admission: Arc<Admission>,
+}
+
+/// What can be seen of a user from outside.
+#[cfg(feature = "admin")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Live {
+    /// What this process has counted.
+    pub(crate) counted: Usage,
+    /// Open connections.
+    pub(crate) connections: u64,
+    /// Where they come from.
+    pub(crate) addresses: usize,
+    /// Directions of connections that wait for a limit.
+    pub(crate) waiting: u32,
+    /// For how long at least one of them has waited.
+    pub(crate) throttled: std::time::Duration,
 }
 
 /// Whether a user is within quota and expiry.
@@ -125,6 +143,7 @@ impl Account {
             layout: AtomicU64::new(0),
             presence: Presence::default(),
             counters: Counters::default(),
+            waits: Waits::default(),
             ledger,
         }
     }
@@ -172,6 +191,14 @@ impl Account {
             period,
             period_end: state.rules.period().around(period.start).end,
         }
+    }
+
+    pub(crate) fn tagged(&self) -> (User, Tag) {
+        let tag = {
+            let state = self.state.lock();
+            Tag::of(self.id, &state.password_hash, state.enabled, state.own)
+        };
+        (self.user(), tag)
     }
 
     pub(crate) fn password_hash(&self) -> Arc<str> {
@@ -308,6 +335,53 @@ impl Account {
         if self.ledger.count(self, direction, bytes) {
             self.review(Moment::now());
         }
+    }
+
+    /// What can be seen of the user from outside now.
+    #[cfg(feature = "admin")]
+    pub(crate) fn live(&self) -> Live {
+        let (waiting, throttled) = self.waits.figures();
+        let (connections, addresses) = self.presence.figures();
+        Live {
+            counted: self.counters.counted(),
+            connections,
+            addresses,
+            waiting,
+            throttled,
+        }
+    }
+
+    /// Whether the user may log in, and whether they are within quota and expiry.
+    #[cfg(feature = "admin")]
+    pub(crate) fn standing(&self) -> (bool, Standing) {
+        let state = self.state.lock();
+        (state.enabled, state.standing)
+    }
+
+    /// What the budgets would let pass now: of both directions, up, down.
+    #[cfg(feature = "admin")]
+    pub(crate) fn tokens(&self) -> [Option<u64>; 3] {
+        let state = self.state.lock();
+        let Budgets {
+            shared, up, down, ..
+        } = &state.budgets;
+        [shared, up, down].map(|budget| Some(budget.as_ref()?.available()))
+    }
+
+    /// The limits that hold with the standing that the user has.
+    #[cfg(feature = "admin")]
+    pub(crate) fn applied(&self) -> Limits {
+        self.state.lock().applied
+    }
+
+    /// One more direction of a connection waits for a limit.
+    pub(crate) fn wait(&self) {
+        self.waits.begin();
+    }
+
+    /// One of them waits no more.
+    pub(crate) fn end_wait(&self) {
+        self.waits.end();
     }
 
     /// What the database does not know of yet.

@@ -235,7 +235,8 @@ impl Counters {
                 .is_ok()
     }
 
-    fn counted(&self) -> Usage {
+    /// What this process has counted.
+    pub(crate) fn counted(&self) -> Usage {
         Usage {
             upload_bytes: self.upload.load(Ordering::SeqCst),
             download_bytes: self.download.load(Ordering::SeqCst),

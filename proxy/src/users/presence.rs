@@ -69,6 +69,13 @@ impl Presence {
         Ok(network)
     }
 
+    /// How many connections there are, and from how many networks.
+    #[cfg(feature = "admin")]
+    pub(super) fn figures(&self) -> (u64, usize) {
+        let counts = self.0.lock();
+        (counts.connections, counts.networks.len())
+    }
+
     /// One connection less.
     pub(super) fn leave(&self, place: Place) {
         let mut counts = self.0.lock();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::store::NewRow;
-use super::{Moment, NewUser, PeriodUsage, Rules, Usage, UserError, Users, checked_name, password};
+use super::{
+    Audit, Moment, NewUser, PeriodUsage, Rules, Usage, UserError, Users, checked_name, password,
+};
 
 /// Everything there is to know of a user.
 #[derive(Clone)]
@@ -66,7 +68,15 @@ impl Users {
         &self,
         records: impl IntoIterator<Item = UserRecord>,
     ) -> Result<(), UserError> {
-        let records: Vec<_> = records.into_iter().collect();
+        self.take_in(records.into_iter().collect(), None).await
+    }
+
+    /// The same, noted in the audit log.
+    pub(super) async fn take_in(
+        &self,
+        records: Vec<UserRecord>,
+        audit: Option<&Audit<'_>>,
+    ) -> Result<(), UserError> {
         for record in &records {
             record.check()?;
         }
@@ -86,7 +96,7 @@ impl Users {
                 period: record.period,
             });
         }
-        self.0.store.insert(&rows).await?;
+        self.0.store.insert(&rows, audit).await?;
         self.reload().await
     }
 }

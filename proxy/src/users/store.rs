@@ -12,8 +12,9 @@ use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connectio
 use super::calendar::Moment;
 use super::limits::LimitText;
 use super::rules::{Rules, RulesChange, RulesText};
-use super::{PeriodUsage, Usage};
+use super::{Audit, PeriodUsage, Tag, Usage};
 
+mod audit;
 mod database;
 mod file;
 mod schema;
@@ -203,7 +204,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Exists`] for the first name that is taken.
-    pub(crate) async fn insert(&self, rows: &[NewRow]) -> Result<(), StoreError> {
+    pub(crate) async fn insert(
+        &self,
+        rows: &[NewRow],
+        audit: Option<&Audit<'_>>,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.write().await?;
         for row in rows {
             let query = sqlx::query(concat!(
@@ -236,20 +241,56 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         }
+        audit::note(&mut transaction, audit).await?;
         transaction.commit().await?;
         Ok(())
     }
 
-    /// Changes one user, and says how they stand then and at which revision.
+    /// Changes one user, all of it or, on error, nothing, and says how they stand
+    /// then and at which revision.
     ///
     /// # Errors
-    /// [`StoreError::Unknown`] if there is none.
+    /// [`StoreError::Unknown`] if there is none, [`StoreError::Stale`] if their
+    /// settings are not those that were expected.
     pub(crate) async fn change(
         &self,
         name: &str,
-        change: &Change,
+        changes: &[Change],
+        expected: Option<&Tag>,
+        audit: Option<&Audit<'_>>,
     ) -> Result<(i64, UserRow), StoreError> {
         let mut transaction = self.write().await?;
+        self.expect(&mut transaction, name, expected).await?;
+        for change in changes {
+            self.change_one(&mut transaction, name, change).await?;
+        }
+        audit::note(&mut transaction, audit).await?;
+        let row = self.locked_user(&mut transaction, name).await?;
+        let revision = revision(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok((revision, row))
+    }
+
+    /// Whether the settings of `name` are the expected ones.
+    async fn expect(
+        &self,
+        transaction: &mut Transaction,
+        name: &str,
+        expected: Option<&Tag>,
+    ) -> Result<(), StoreError> {
+        let Some(expected) = expected else {
+            return Ok(());
+        };
+        let row = self.locked_user(transaction, name).await?;
+        unless_stale(name, expected, &Tag::of_row(&row)?)
+    }
+
+    async fn change_one(
+        &self,
+        transaction: &mut Transaction,
+        name: &str,
+        change: &Change,
+    ) -> Result<(), StoreError> {
         let query = match change {
             Change::PasswordHash(hash) => {
                 sqlx::query("UPDATE users SET password_hash = $2 WHERE name = $1")
@@ -262,7 +303,7 @@ impl Store {
                     .bind(i64::from(*enabled))
             }
             Change::Rules(change) => {
-                let row = self.locked_user(&mut transaction, name).await?;
+                let row = self.locked_user(transaction, name).await?;
                 let rules = Rules::from_text(&row.rules)?.changed(change).to_text();
                 let query = sqlx::query(concat!(
                     "UPDATE users SET (",
@@ -272,22 +313,28 @@ impl Store {
                 bind_rules(query.bind(name), &rules)
             }
         };
-        let changed = query.execute(&mut *transaction).await?;
-        found(changed.rows_affected(), name)?;
-        let row = self.locked_user(&mut transaction, name).await?;
-        let revision = revision(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok((revision, row))
+        let changed = query.execute(&mut **transaction).await?;
+        found(changed.rows_affected(), name)
     }
 
     /// Changes the rules for everybody.
     ///
     /// # Errors
-    /// [`StoreError::Query`], [`StoreError::Rule`]
-    pub(crate) async fn change_rules(&self, change: &RulesChange) -> Result<(), StoreError> {
+    /// [`StoreError::Query`], [`StoreError::Rule`], [`StoreError::Stale`]
+    pub(crate) async fn change_rules(
+        &self,
+        change: &RulesChange,
+        expected: Option<&Tag>,
+        audit: Option<&Audit<'_>>,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.write().await?;
         let text = everybodys_rules(&mut transaction).await?;
-        let rules = Rules::from_text(&text)?.changed(change).to_text();
+        let rules = Rules::from_text(&text)?;
+        if let Some(expected) = expected {
+            unless_stale("rules", expected, &Tag::of(0, "", true, rules))?;
+        }
+        audit::note(&mut transaction, audit).await?;
+        let rules = rules.changed(change).to_text();
         let query = sqlx::query(concat!(
             "UPDATE rules SET (",
             rule_columns!(),
@@ -301,14 +348,21 @@ impl Store {
     /// Forgets one user, usage and all; says the revision after that.
     ///
     /// # Errors
-    /// [`StoreError::Unknown`] if there is none.
-    pub(crate) async fn delete(&self, name: &str) -> Result<i64, StoreError> {
+    /// As [`Store::change`].
+    pub(crate) async fn delete(
+        &self,
+        name: &str,
+        expected: Option<&Tag>,
+        audit: Option<&Audit<'_>>,
+    ) -> Result<i64, StoreError> {
         let mut transaction = self.write().await?;
+        self.expect(&mut transaction, name, expected).await?;
         let done = sqlx::query("DELETE FROM users WHERE name = $1")
             .bind(name)
             .execute(&mut *transaction)
             .await?;
         found(done.rows_affected(), name)?;
+        audit::note(&mut transaction, audit).await?;
         let revision = revision(&mut transaction).await?;
         transaction.commit().await?;
         Ok(revision)
@@ -596,6 +650,16 @@ fn found(rows: u64, name: &str) -> Result<(), StoreError> {
         })
     } else {
         Ok(())
+    }
+}
+
+fn unless_stale(name: &str, expected: &Tag, found: &Tag) -> Result<(), StoreError> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(StoreError::Stale {
+            name: name.to_owned(),
+        })
     }
 }
 

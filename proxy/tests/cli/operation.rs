@@ -131,8 +131,8 @@ fn without_any_config_it_runs_and_prints_a_login() {
     child.kill().unwrap();
     child.wait().unwrap();
     line.clear();
-    said.read_line(&mut line).unwrap();
-    assert_eq!(line, "");
+    while said.read_line(&mut line).unwrap() > 0 {}
+    assert!(!line.contains("login"), "{line}");
 }
 
 #[test]

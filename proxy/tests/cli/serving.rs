@@ -44,7 +44,8 @@ fn a_killed_server_loses_at_most_an_interval() {
     place.json("user add ada --password-file password --json");
     std::fs::write(
         place.path().join("config.toml"),
-        "accounting_interval = \"50ms\"\n",
+        // Without the admin API, which would tell what is not written yet.
+        "accounting_interval = \"50ms\"\n[admin]\nlisten = []\n",
     )
     .unwrap();
     let server = place.serve("--config config.toml");

@@ -9,8 +9,10 @@ use flow::{ByteRate, ByteSize, Policy};
 use proxy::users::{Beyond, Cap, Expiry, Quota, RulesChange};
 use proxy::{Limits, PasswordCost, Users};
 
+use super::books::Books;
 use super::print::Printer;
 use super::{DatabaseArg, Failure, failure};
+use crate::cli::settings::AdminArg;
 
 #[derive(Args)]
 pub(crate) struct One {
@@ -24,6 +26,8 @@ pub(crate) struct One {
 pub(crate) struct Common {
     #[command(flatten)]
     database: DatabaseArg,
+    #[command(flatten)]
+    admin: AdminArg,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -103,7 +107,15 @@ struct LimitArgs {
 }
 
 impl Common {
-    pub(super) async fn open(self) -> Result<(Users, Printer), Failure> {
+    /// The accounts, by way of the server if it runs.
+    pub(super) async fn open(self) -> Result<(Books, Printer), Failure> {
+        let database = self.database.resolve(None);
+        let books = Books::open(&self.admin, &database).await?;
+        Ok((books, Printer::new(self.json)))
+    }
+
+    /// The accounts in the database itself.
+    pub(super) async fn open_database(self) -> Result<(Users, Printer), Failure> {
         let users = open(self.database).await?;
         Ok((users, Printer::new(self.json)))
     }

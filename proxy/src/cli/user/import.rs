@@ -42,7 +42,7 @@ struct Candidates {
 impl Import {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut candidates = read(&self.file).await?;
-        let (users, printer) = self.common.open().await?;
+        let (users, printer) = self.common.open_database().await?;
         refuse_twice(&mut candidates.users, &users);
         let mut taken = Vec::new();
         let mut left = Vec::new();

@@ -7,13 +7,13 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::str::FromStr;
 
+use proxy::users::view::RulesView;
 use proxy::users::{Cap, Moment, PeriodUsage, Secret, UserRecord};
 use proxy::{Limits, Rules, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::print::rules_json;
 
 /// Writes everybody to stdout.
 pub(super) fn write(records: &[UserRecord]) -> Result<(), Failure> {
@@ -42,7 +42,8 @@ fn line(record: &UserRecord) -> Value {
             "download_bytes": record.period.usage.download_bytes,
         },
     });
-    if let (Value::Object(line), Value::Object(rules)) = (&mut line, rules_json(&record.rules)) {
+    let rules = serde_json::to_value(RulesView::from(&record.rules));
+    if let (Value::Object(line), Ok(Value::Object(rules))) = (&mut line, rules) {
         line.extend(rules);
     }
     line

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use flow::Policy;
-use proxy::users::{Beyond, Cap, Expiry, Quota, Standing, StoreError};
-use proxy::{Limits, Rules, Usage, User, Users};
+use proxy::users::view::{RulesView, StandingView, UsageView, UserView};
+use proxy::users::{Beyond, Cap, Expiry, Quota};
+use proxy::{Limits, Rules};
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -19,45 +19,38 @@ impl Printer {
         Self { json }
     }
 
-    pub(super) fn user(&self, users: &Users, name: &str) -> Result<(), Failure> {
-        let user = known(users, name)?;
-        self.print(&to_json(&user), || line(&user))
+    pub(super) fn user(&self, user: &UserView) -> Result<(), Failure> {
+        self.print(&value(user)?, || line(user))
     }
 
-    pub(super) fn everybody(&self, users: &[User]) -> Result<(), Failure> {
+    pub(super) fn everybody(&self, users: &[UserView]) -> Result<(), Failure> {
         if !self.json {
             let lines = users.iter().map(line).collect::<Vec<_>>().join("\n");
             return self.print(&Value::Null, || lines);
         }
-        let all = users.iter().map(to_json).collect();
-        self.print(&Value::Array(all), String::new)
+        self.print(&value(&users)?, String::new)
     }
 
-    pub(super) fn usage(&self, users: &Users, name: &str) -> Result<(), Failure> {
-        let user = known(users, name)?;
-        let mut value = json!({
-            "name": user.name,
-            "standing": standing(user.standing),
-            "period": period(&user),
-        });
-        add_usage(&mut value, user.usage);
-        let Usage {
-            upload_bytes: up,
-            download_bytes: down,
-        } = user.period.usage;
-        self.print(&value, || {
+    pub(super) fn usage(&self, user: &UsageView) -> Result<(), Failure> {
+        let period = &user.period;
+        self.print(&value(user)?, || {
+            let quota = match (period.quota_bytes, period.left_bytes) {
+                (Some(quota), Some(left)) => format!("  {left} B left of {quota} B"),
+                _ => String::new(),
+            };
             format!(
-                "{}\nsince {}: up {up} B  down {down} B{}",
-                total(&user),
-                user.period.start,
-                quota(&user)
+                "{}  {}\nsince {}: {}{quota}",
+                user.name,
+                moved(user.upload_bytes, user.download_bytes),
+                period.start,
+                moved(period.upload_bytes, period.download_bytes),
             )
         })
     }
 
-    pub(super) fn rules(&self, rules: &Rules) -> Result<(), Failure> {
-        self.print(&rules_json(rules), || {
-            let text = described(rules);
+    pub(super) fn rules(&self, rules: &RulesView) -> Result<(), Failure> {
+        self.print(&value(rules)?, || {
+            let text = described(&read(rules));
             if text.is_empty() {
                 "no rules for everybody".to_owned()
             } else {
@@ -90,58 +83,40 @@ impl Printer {
     }
 }
 
-fn known(users: &Users, name: &str) -> Result<User, Failure> {
-    users.get(name).ok_or_else(|| {
-        Failure::request(StoreError::Unknown {
-            name: name.to_owned(),
-        })
-    })
+fn value(view: &impl serde::Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(view).map_err(Failure::environment)
+}
+
+/// The rules of a view; a server that is newer than we are may have others, which say
+/// nothing to us.
+fn read(rules: &RulesView) -> Rules {
+    rules.rules().unwrap_or_default()
 }
 
 /// One user in one line; what is not set is left out.
-fn line(user: &User) -> String {
+fn line(user: &UserView) -> String {
     let state = match (user.enabled, user.standing) {
         (false, _) => "disabled",
-        (true, Standing::Good) => "enabled",
-        (true, standing) => self::standing(standing),
+        (true, StandingView::Good) => "enabled",
+        (true, standing) => standing.name(),
     };
-    let limits = Rules {
+    let all = read(&user.rules);
+    let limits = all.limits.unwrap_or_default();
+    let rules = described(&Rules {
         limits: None,
-        ..user.rules
-    };
-    let rules = described(&limits);
+        ..all
+    });
     let rules = if rules.is_empty() {
         rules
     } else {
         format!("  {rules}")
     };
-    format!(
-        "{}  {state}  {}{rules}  {}",
-        user.name,
-        user.limits,
-        moved(user.usage)
-    )
+    let moved = moved(user.upload_bytes, user.download_bytes);
+    format!("{}  {state}  {limits}{rules}  {moved}", user.name)
 }
 
-fn total(user: &User) -> String {
-    format!("{}  {}", user.name, moved(user.usage))
-}
-
-fn moved(usage: Usage) -> String {
-    format!(
-        "up {} B  down {} B",
-        usage.upload_bytes, usage.download_bytes
-    )
-}
-
-fn quota(user: &User) -> String {
-    match user.rules.quota {
-        Some(Quota::Of { bytes, .. }) => {
-            let left = bytes.get().saturating_sub(user.period.usage.total());
-            format!("  {left} B left of {} B", bytes.get())
-        }
-        _ => String::new(),
-    }
+fn moved(up: u64, down: u64) -> String {
+    format!("up {up} B  down {down} B")
 }
 
 /// The rules that say something, in one line.
@@ -163,76 +138,4 @@ fn described(rules: &Rules) -> String {
         parts.push(format!("then {}B/s", rate.get()));
     }
     parts.join("  ")
-}
-
-fn to_json(user: &User) -> Value {
-    let mut value = json!({
-        "name": user.name,
-        "enabled": user.enabled,
-        "created": user.created_at.to_string(),
-        "standing": standing(user.standing),
-        "rules": rules_json(&user.rules),
-        "period": period(user),
-    });
-    add_usage(&mut value, user.usage);
-    if let (Value::Object(value), Value::Object(own)) = (&mut value, rules_json(&user.own)) {
-        value.extend(own);
-    }
-    value
-}
-
-/// The rules by name; null where they say nothing.
-pub(crate) fn rules_json(rules: &Rules) -> Value {
-    let [shared, up, down] = match rules.limits {
-        Some(limits) if limits.policies() == [None; 3] => [Some(Policy::None), None, None],
-        Some(limits) => limits.policies(),
-        None => [None; 3],
-    };
-    let text = |policy: Option<Policy>| policy.map(|policy| policy.to_string());
-    json!({
-        "limit_shared": text(shared),
-        "limit_up": text(up),
-        "limit_down": text(down),
-        "max_connections": rules.max_connections.map(cap),
-        "max_addresses": rules.max_addresses.map(cap),
-        "quota": rules.quota.map(|quota| quota.to_string()),
-        "expires": rules.expires.map(|expires| expires.to_string()),
-        "beyond": rules.beyond.map(|beyond| beyond.to_string()),
-    })
-}
-
-fn cap(cap: Cap) -> Value {
-    match cap {
-        Cap::None => "none".into(),
-        Cap::AtMost(most) => most.into(),
-    }
-}
-
-fn period(user: &User) -> Value {
-    let quota = match user.rules.quota {
-        Some(Quota::Of { bytes, .. }) => Some(bytes.get()),
-        _ => None,
-    };
-    let used = user.period.usage;
-    json!({
-        "start": user.period.start.to_string(),
-        "end": user.period_end.map(|end| end.to_string()),
-        "upload_bytes": used.upload_bytes,
-        "download_bytes": used.download_bytes,
-        "quota_bytes": quota,
-        "left_bytes": quota.map(|quota| quota.saturating_sub(used.total())),
-    })
-}
-
-fn add_usage(value: &mut Value, usage: Usage) {
-    value["upload_bytes"] = usage.upload_bytes.into();
-    value["download_bytes"] = usage.download_bytes.into();
-}
-
-const fn standing(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Good => "good",
-        Standing::OverQuota => "over-quota",
-        Standing::Expired => "expired",
-    }
 }

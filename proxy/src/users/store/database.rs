@@ -67,6 +67,12 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// A user, or the rules, were changed since somebody looked.
+    #[error("{name:?} has been changed meanwhile")]
+    Stale {
+        /// Whose settings, or `rules` for everybody's.
+        name: String,
+    },
     /// A rule in the database is not one that this program can read.
     #[error("the database has a rule that we cannot read")]
     Rule(#[from] RuleError),

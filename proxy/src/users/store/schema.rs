@@ -27,6 +27,12 @@ const STEPS: &[Step] = &[
         include_str!("../../../migrations/sqlite/0003_shadowsocks.sql"),
         include_str!("../../../migrations/postgres/0003_shadowsocks.sql"),
     ),
+    (
+        4,
+        "audit",
+        include_str!("../../../migrations/sqlite/0004_audit.sql"),
+        include_str!("../../../migrations/postgres/0004_audit.sql"),
+    ),
 ];
 
 /// What brings a database of `kind` to the current schema.

@@ -47,7 +47,7 @@ async fn all(store: &Store) {
 
 async fn forget_all(store: &Store) {
     for user in users(store).await {
-        store.delete(&user.name).await.unwrap();
+        store.delete(&user.name, None, None).await.unwrap();
     }
 }
 
@@ -59,7 +59,7 @@ async fn rows_come_back_and_names_stay_text(store: &Store) {
     full.usage = usage(1, 2);
     full.period.usage = usage(3, 4);
     let odd = row("x'or'1'='1 ¡ü\u{1F980}");
-    store.insert(&[full, row("123"), odd]).await.unwrap();
+    store.insert(&[full, row("123"), odd], None).await.unwrap();
     let found = users(store).await;
     let names: Vec<_> = found.iter().map(|user| user.name.as_str()).collect();
     assert_eq!(names, ["0123", "123", "x'or'1'='1 ¡ü\u{1F980}"]);
@@ -73,15 +73,15 @@ async fn rows_come_back_and_names_stay_text(store: &Store) {
 }
 
 async fn all_or_none_is_inserted(store: &Store) {
-    store.insert(&[row("a")]).await.unwrap();
-    let error = store.insert(&[row("b"), row("a")]).await.unwrap_err();
+    store.insert(&[row("a")], None).await.unwrap();
+    let error = store.insert(&[row("b"), row("a")], None).await.unwrap_err();
     assert!(matches!(error, StoreError::Exists { name } if name == "a"));
     assert_eq!(users(store).await.len(), 1);
     forget_all(store).await;
 }
 
 async fn every_change_moves_the_revision_and_usage_does_not(store: &Store) {
-    store.insert(&[row("a")]).await.unwrap();
+    store.insert(&[row("a")], None).await.unwrap();
     let mut last = store.revision().await.unwrap();
     let quota = RulesChange {
         quota: Some(Some(Quota::None)),
@@ -92,7 +92,10 @@ async fn every_change_moves_the_revision_and_usage_does_not(store: &Store) {
         Change::PasswordHash("x".into()),
         Change::Rules(quota),
     ] {
-        let (revision, row) = store.change("a", &change).await.unwrap();
+        let (revision, row) = store
+            .change("a", std::slice::from_ref(&change), None, None)
+            .await
+            .unwrap();
         assert_eq!(revision, last + 1, "{change:?}");
         assert_eq!(store.revision().await.unwrap(), revision);
         assert_eq!(row.name, "a");
@@ -107,16 +110,18 @@ async fn every_change_moves_the_revision_and_usage_does_not(store: &Store) {
     let gone = Delta { id: -1, ..delta };
     store.add_usage(1, &[delta, gone]).await.unwrap();
     assert_eq!(store.revision().await.unwrap(), last);
-    assert_eq!(store.delete("a").await.unwrap(), last + 1);
+    assert_eq!(store.delete("a", None, None).await.unwrap(), last + 1);
     let unknown = |error| matches!(error, StoreError::Unknown { .. });
-    assert!(unknown(store.delete("a").await.unwrap_err()));
+    assert!(unknown(store.delete("a", None, None).await.unwrap_err()));
     for change in [Change::Enabled(true), Change::Rules(quota)] {
-        assert!(unknown(store.change("a", &change).await.unwrap_err()));
+        assert!(unknown(
+            store.change("a", &[change], None, None).await.unwrap_err()
+        ));
     }
 }
 
 async fn usage_is_added_by_period(store: &Store) {
-    store.insert(&[row("a")]).await.unwrap();
+    store.insert(&[row("a")], None).await.unwrap();
     let id = users(store).await[0].id;
     let delta = |start| Delta {
         id,
@@ -151,20 +156,20 @@ async fn rules_for_everybody(store: &Store) {
         ..RulesChange::default()
     };
     store
-        .change_rules(&change(Some(Quota::None)))
+        .change_rules(&change(Some(Quota::None)), None, None)
         .await
         .unwrap();
     let after = store.snapshot().await.unwrap();
     assert_eq!(after.rules.quota.as_deref(), Some("none"));
     assert!(after.revision > before.revision);
-    store.change_rules(&change(None)).await.unwrap();
+    store.change_rules(&change(None), None, None).await.unwrap();
 }
 
 async fn an_id_is_never_given_twice(store: &Store) {
-    store.insert(&[row("a")]).await.unwrap();
+    store.insert(&[row("a")], None).await.unwrap();
     let first = users(store).await[0].id;
     forget_all(store).await;
-    store.insert(&[row("a")]).await.unwrap();
+    store.insert(&[row("a")], None).await.unwrap();
     assert_ne!(users(store).await[0].id, first);
     forget_all(store).await;
 }
@@ -173,7 +178,7 @@ async fn many_are_written_at_once(store: &Store) {
     let rows: Vec<_> = (0..300)
         .map(|number| row(&format!("user{number}")))
         .collect();
-    store.insert(&rows).await.unwrap();
+    store.insert(&rows, None).await.unwrap();
     let everybody = users(store).await;
     let deltas: Vec<_> = everybody
         .iter()
@@ -227,7 +232,11 @@ async fn the_file_is_private_and_opens_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("users.db");
     let database = Database::file(&path);
-    open(&database).await.insert(&[row("a")]).await.unwrap();
+    open(&database)
+        .await
+        .insert(&[row("a")], None)
+        .await
+        .unwrap();
     let mode = std::fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(users(&open(&database).await).await.len(), 1);

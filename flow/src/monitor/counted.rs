@@ -1,7 +1,7 @@
 //! Rates from counts that are read now and then.
 
-use flow::monitor::RateMonitor;
-use flow::{ByteSize, Timestamp};
+use super::RateMonitor;
+use crate::{ByteSize, Timestamp};
 
 /// The rates of one counter, by the rules of [`RateMonitor`].
 ///
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn follows_the_series() {
         let mut meter = Meter::new(Timestamp::ZERO, 5);
-        let (mut counted, mut seen) = (5, Vec::new());
+        let (mut counted, mut seen) = (5, std::vec::Vec::new());
         for (tenth, size) in packets() {
             meter.read(Timestamp::from_nanos(tenth * TENTH), counted);
             counted += size;
