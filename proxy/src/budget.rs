@@ -20,7 +20,7 @@ mod clock;
 mod core;
 mod pacing;
 
-pub(crate) use clock::Clock;
+pub(crate) use clock::{Clock, serve_alarms_apart};
 
 use self::core::{Answer, Core};
 use crate::users::Limits;
@@ -280,6 +280,17 @@ impl Claim {
             self.budget
                 .with_core(|core, now| core.give_back(now, self.member, ByteSize::new(bytes)));
         }
+    }
+
+    /// Whether all of `bytes` may move now, with nobody waiting and a limiter for
+    /// which it makes no difference if they are given back at once: then they count
+    /// as moved. If not, nothing has changed.
+    pub(crate) fn acquires_at_once(&mut self, bytes: u64) -> bool {
+        let budget = &self.budget;
+        let origin = *budget.origin.get_or_init(|| budget.clock.now());
+        budget.since(origin, |core, now| {
+            core.grants_at_once(now, self.member, ByteSize::new(bytes))
+        })
     }
 
     /// Ready when at least one of `wanted` bytes may move: how many. They count

@@ -37,6 +37,9 @@ pub struct Config {
     /// Listeners with rules of their own, beside those of `listen`; there must
     /// be at least one of either.
     pub listeners: Vec<Listener>,
+    /// Threads that serve connections, each with an event loop of its own; 0: the
+    /// runtime that runs the server.
+    pub workers: usize,
     /// Who registers gets this; `None`: nobody registers.
     pub registration: Option<Registration>,
     /// Where the accounts are.
@@ -167,6 +170,7 @@ impl Config {
             listen: vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT)],
             database,
             listeners: Vec::new(),
+            workers: 0,
             registration: None,
             tls: None,
             allow_egress: Vec::new(),

@@ -1,13 +1,12 @@
 //! Bind, accept, drain.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +30,7 @@ mod control;
 mod entrance;
 mod handshakes;
 mod reload;
+mod workers;
 
 #[cfg(feature = "shadowsocks")]
 pub(crate) use accept::run as accept;
@@ -40,6 +40,7 @@ pub(crate) use entrance::Rules;
 #[cfg(feature = "shadowsocks")]
 pub(crate) use entrance::listen;
 pub use reload::{Handle, Reloaded};
+pub(crate) use workers::Workers;
 
 use addresses::Addresses;
 use entrance::Entrance;
@@ -53,6 +54,7 @@ const REFRESH: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Entrance>,
+    workers: Workers,
     handle: Handle,
     #[cfg(feature = "shadowsocks")]
     shadowsocks: Option<(Arc<Front>, Vec<Bound>)>,
@@ -77,6 +79,9 @@ pub enum BindError {
     /// A socket that was handed over cannot be listened on.
     #[error("cannot listen on an inherited socket")]
     Inherit(#[source] io::Error),
+    /// The threads that serve connections cannot be started.
+    #[error("cannot start a thread for connections")]
+    Workers(#[source] io::Error),
     /// The accounts cannot be opened.
     #[error(transparent)]
     Users(#[from] UserError),
@@ -193,6 +198,7 @@ impl Server {
         if listeners.is_empty() {
             return Err(BindError::NoAddress);
         }
+        let workers = Workers::start(config.workers).map_err(BindError::Workers)?;
         let addrs: Arc<[_]> = listeners.iter().map(|entrance| entrance.address).collect();
         #[cfg(feature = "admin")]
         let admin = crate::admin::Admin::bind(&config.admin).await?;
@@ -250,6 +256,7 @@ impl Server {
         handle.started();
         Ok(Self {
             listeners,
+            workers,
             handle,
             #[cfg(feature = "shadowsocks")]
             shadowsocks,
@@ -309,15 +316,21 @@ impl Server {
         let _cut = shared.cut.clone().drop_guard();
         let _stopping = shared.stopping.clone().drop_guard();
         let sessions = TaskTracker::new();
-        for entrance in self.listeners {
+        // Kept until the last usage is written: a database may have a connection there.
+        let workers = self.workers;
+        for (index, entrance) in self.listeners.into_iter().enumerate() {
             let door = Door {
                 current: current.subscribe(),
                 rules: Arc::new(entrance.rules),
                 sessions: sessions.clone(),
+                workers: workers.clone(),
+                here: index % workers.len(),
             };
             let stopping = shared.stopping.clone();
             let admit = move |client, source| door.admit(client, source);
-            tokio::spawn(accept::run(entrance.listener, stopping, admit));
+            workers
+                .runtime(index)
+                .spawn(accept::run(entrance.listener, stopping, admit));
         }
         #[cfg(feature = "shadowsocks")]
         if let Some((front, bound)) = self.shadowsocks {
@@ -325,6 +338,7 @@ impl Server {
                 current: current.subscribe(),
                 stopping: shared.stopping.clone(),
                 sessions: sessions.clone(),
+                workers: workers.clone(),
             };
             tokio::spawn(front.run(bound, venue));
         }
@@ -370,6 +384,9 @@ struct Door {
     current: watch::Receiver<Arc<Shared>>,
     rules: Arc<Rules>,
     sessions: TaskTracker,
+    workers: Workers,
+    /// Which of them accepts.
+    here: usize,
 }
 
 impl Door {
@@ -391,16 +408,16 @@ impl Door {
             return;
         }
         let rules = Arc::clone(&self.rules);
-        self.sessions.spawn(async move {
+        let serve = move |client| async move {
             let _permit = permit;
-            let _witness = Witness;
             session::serve(client, source, rules, shared).await;
-        });
+        };
+        self.workers.serve(self.here, &self.sessions, client, serve);
     }
 }
 
 /// Says so when a connection's task panics; the others go on.
-pub(crate) struct Witness;
+struct Witness;
 
 impl Drop for Witness {
     fn drop(&mut self) {

@@ -1,10 +1,13 @@
 //! Monotonic time, and one timer for everybody who waits.
 //!
-//! All budgets share one queue of alarms, served by one task with one timer.
-//! On Linux that is a timerfd, which is some tens of microseconds late where
-//! the runtime's own timers are one to two milliseconds; elsewhere it is the
-//! runtime's. The task starts with the first alarm and ends with the clock.
+//! All budgets share one queue of alarms, served by one task with one timer;
+//! a thread that serves connections on its own has a queue of its own, so that
+//! whom an alarm wakes is where the alarm goes off. On Linux the timer is a
+//! timerfd, which is some tens of microseconds late where the runtime's own
+//! timers are one to two milliseconds; elsewhere it is the runtime's. The task
+//! starts with the first alarm and ends with the clock.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,15 +28,31 @@ const THRONG: usize = 64;
 /// The most that an alarm waits for others.
 const GROUP: u64 = 1 << 22;
 
+/// Queues of a clock: one for those threads that share theirs, and others.
+const QUEUES: usize = 16;
+
+thread_local! {
+    /// Whose alarms are set here.
+    static QUEUE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// From here on this thread, which serves connections and is the `index`th that
+/// does, has a queue of alarms for itself; it must run a runtime until the end.
+pub(crate) fn serve_alarms_apart(index: usize) {
+    QUEUE.set(1 + index % (QUEUES - 1));
+}
+
 /// Where instants come from: counts from its own making.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock(Arc<Owner>);
 
-/// Ends the task when the last clock is gone.
+/// Ends the tasks when the last clock is gone.
 #[derive(Debug)]
 struct Owner {
-    alarms: Arc<Alarms>,
-    started: AtomicBool,
+    alarms: [Arc<Alarms>; QUEUES],
+    origin: Instant,
+    /// How many all queues hold.
+    waiting: Arc<AtomicUsize>,
     precise: bool,
     cap: OnceLock<Cap>,
 }
@@ -42,8 +61,8 @@ struct Owner {
 struct Alarms {
     origin: Instant,
     queue: Mutex<BinaryHeap<Reverse<Alarm>>>,
-    /// How many the queue holds.
-    waiting: AtomicUsize,
+    waiting: Arc<AtomicUsize>,
+    started: AtomicBool,
     /// The first of the queue has changed, or the clock is gone.
     changed: Notify,
     over: AtomicBool,
@@ -68,23 +87,26 @@ impl Clock {
     }
 
     fn with_precision(precise: bool) -> Self {
-        let alarms = Alarms {
-            origin: Instant::now(),
+        let (origin, waiting) = (Instant::now(), Arc::<AtomicUsize>::default());
+        let alarms = || Alarms {
+            origin,
             queue: Mutex::default(),
-            waiting: AtomicUsize::new(0),
+            waiting: Arc::clone(&waiting),
+            started: AtomicBool::new(false),
             changed: Notify::new(),
             over: AtomicBool::new(false),
         };
         Self(Arc::new(Owner {
-            alarms: Arc::new(alarms),
-            started: AtomicBool::new(false),
+            alarms: std::array::from_fn(|_| Arc::new(alarms())),
+            origin,
+            waiting,
             precise,
             cap: OnceLock::new(),
         }))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.0.alarms.now()
+        since(self.0.origin)
     }
 
     /// Puts `cap` above all budgets of this clock, once; it must have another
@@ -102,12 +124,12 @@ impl Clock {
 
     /// Whether so many wait that each should wake seldom.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.0.alarms.waiting.load(Ordering::Relaxed) >= THRONG
+        self.0.waiting.load(Ordering::Relaxed) >= THRONG
     }
 
     /// Has [`Budget::alarm`] called at `at` or soon after.
     pub(crate) fn set_alarm(&self, at: Timestamp, budget: Weak<Budget>) {
-        let alarms = &self.0.alarms;
+        let alarms = &self.0.alarms[QUEUE.get()];
         let mut queue = alarms.queue.lock();
         let at = if queue.len() < CROWD {
             at
@@ -116,37 +138,38 @@ impl Clock {
         };
         let first = queue.peek().is_none_or(|Reverse(first)| at < first.at);
         queue.push(Reverse(Alarm { at, budget }));
-        alarms.waiting.store(queue.len(), Ordering::Relaxed);
+        alarms.waiting.fetch_add(1, Ordering::Relaxed);
         drop(queue);
-        if !self.0.started.load(Ordering::Acquire) {
-            self.start();
+        if !alarms.started.load(Ordering::Acquire) {
+            self.start(alarms);
         } else if first {
             alarms.changed.notify_one();
         }
     }
 
     /// Nobody waits outside a runtime: there a connection is just being dropped.
-    fn start(&self) {
+    fn start(&self, alarms: &Arc<Alarms>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if !self.0.started.swap(true, Ordering::AcqRel) {
-            runtime.spawn(run(Arc::clone(&self.0.alarms), self.0.precise));
+        if !alarms.started.swap(true, Ordering::AcqRel) {
+            runtime.spawn(run(Arc::clone(alarms), self.0.precise));
         }
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.alarms.over.store(true, Ordering::Release);
-        self.alarms.changed.notify_one();
+        for alarms in &self.alarms {
+            alarms.over.store(true, Ordering::Release);
+            alarms.changed.notify_one();
+        }
     }
 }
 
 impl Alarms {
     fn now(&self) -> Timestamp {
-        let since = Instant::now().saturating_duration_since(self.origin);
-        Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+        since(self.origin)
     }
 
     /// Takes an alarm that is due, or says how long there is none.
@@ -158,11 +181,16 @@ impl Alarms {
             Some(Reverse(first)) if first.at > now => Next::In(first.at.since(now)),
             Some(_) => {
                 let first = queue.pop();
-                self.waiting.store(queue.len(), Ordering::Relaxed);
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
                 first.map_or(Next::Nothing, |Reverse(alarm)| Next::Due(alarm.budget))
             }
         }
     }
+}
+
+fn since(origin: Instant) -> Timestamp {
+    let since = Instant::now().saturating_duration_since(origin);
+    Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 enum Next {

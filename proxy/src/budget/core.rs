@@ -135,6 +135,41 @@ impl Core {
         }
     }
 
+    /// Grants `member` all of `wanted` bytes, or nothing and changes nothing: if
+    /// somebody waits, if there is a cap above, if it is too much, or if the limiter
+    /// would remember what was given back.
+    pub(super) fn grants_at_once(
+        &mut self,
+        now: Timestamp,
+        member: Member,
+        wanted: ByteSize,
+    ) -> bool {
+        let linear = matches!(
+            self.stream.policy(),
+            Policy::TokenBucket { .. } | Policy::Gcra { .. }
+        );
+        if !linear
+            || self.retired
+            || self.above.capped
+            || self.share.waiting() > 0
+            || self.seat(member).granted > 0
+            || self.stream.grant(now, wanted) != Grant::Now(wanted)
+        {
+            return false;
+        }
+        match self.ask(now, member, wanted) {
+            Answer::Granted(granted) if granted == wanted => true,
+            Answer::Granted(granted) => {
+                self.give_back(now, member, granted);
+                false
+            }
+            Answer::Wait | Answer::Refused(_) => {
+                self.cancel(now, member);
+                false
+            }
+        }
+    }
+
     /// Whom to wake when there is something for `member`.
     pub(super) fn wake_with(&mut self, member: Member, waker: &Waker) {
         self.seat(member)

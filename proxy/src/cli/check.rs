@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use clap::Args;
 use flow::Nanos;
 use proxy::config::file::{FileError, LogFormat};
+use proxy::protocol::Dialect;
+use proxy::protocol::opening::{Opening, Openings};
 use proxy::tls::TlsError;
 use proxy::{BindError, Config, ListenerTls, Server};
 use serde_json::{Map, Value, json};
@@ -155,12 +157,6 @@ fn effective(settings: &Settings, log: LogArgs) -> Vec<Setting> {
 
 /// Top-level keys first: that is the order of a TOML file.
 fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
-    let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
-    let egress: Vec<_> = config
-        .allow_egress
-        .iter()
-        .map(ToString::to_string)
-        .collect();
     let time = |length: std::time::Duration| {
         let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
         Value::from(Nanos::new(nanos).to_string())
@@ -172,16 +168,22 @@ fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
             ListenerTls::Required => Value::from(true),
             ListenerTls::Recognised => Value::Null,
         };
-        json!({ "address": listener.address.to_string(), "tls": tls })
+        json!({
+            "address": listener.address.to_string(),
+            "protocols": dialects(listener.dialects),
+            "tls": tls,
+            "proxy_protocol_from": words(&listener.proxy_protocol_from),
+        })
     });
     let tls = config.tls.as_ref();
     let admin = &config.admin;
     let admin_listen: Vec<_> = admin.listen.iter().map(ToString::to_string).collect();
     vec![
-        ("", "listen", listen.into()),
+        ("", "listen", words(&config.listen).into()),
         ("", "database", config.database.to_string().into()),
-        ("", "allow_egress", egress.into()),
+        ("", "allow_egress", words(&config.allow_egress).into()),
         ("", "accounting_interval", time(config.accounting_interval)),
+        ("", "workers", config.workers.into()),
         ("", "listener", listeners.collect::<Vec<_>>().into()),
         ("timeouts", "handshake", time(timeouts.handshake)),
         ("timeouts", "connect", time(timeouts.connect)),
@@ -200,6 +202,22 @@ fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
             "caps",
             "connections_per_address",
             caps.connections_per_address.into(),
+        ),
+        ("egress", "rules", words(&config.egress.everybody).into()),
+        ("egress", "users", rules_by_user(config)),
+        (
+            "bandwidth",
+            "limit",
+            config.bandwidth.map(|it| it.limit.to_string()).into(),
+        ),
+        (
+            "bandwidth",
+            "floor",
+            config
+                .bandwidth
+                .and_then(|it| it.floor)
+                .map(|it| it.to_string())
+                .into(),
         ),
         (
             "registration",
@@ -220,6 +238,13 @@ fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
             "tls",
             "key",
             tls.map(|tls| tls.key.display().to_string()).into(),
+        ),
+        (
+            "tls",
+            "client_roots",
+            tls.and_then(|tls| tls.client_roots.as_ref())
+                .map(|roots| roots.display().to_string())
+                .into(),
         ),
         ("admin", "listen", admin_listen.into()),
         (
@@ -242,6 +267,37 @@ fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
         ("admin", "expiry_days", admin.expiry_days.into()),
         ("admin", "throttled_percent", admin.throttled_percent.into()),
     ]
+}
+
+fn words<T: ToString>(all: &[T]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
+}
+
+/// As the config file has them.
+fn rules_by_user(config: &Config) -> Value {
+    let rules = config.egress.users.iter();
+    let table: Map<_, _> = rules
+        .map(|(name, rules)| (name.clone(), words(rules).into()))
+        .collect();
+    if table.is_empty() {
+        Value::Null
+    } else {
+        table.into()
+    }
+}
+
+/// By their names in a config file.
+fn dialects(served: Openings) -> Vec<String> {
+    let all = [
+        Dialect::Socks5,
+        Dialect::Http,
+        Dialect::Line,
+        Dialect::AuthTarget,
+    ];
+    all.into_iter()
+        .filter(|&dialect| served.contains(Opening::from(dialect)))
+        .map(|dialect| dialect.to_string())
+        .collect()
 }
 
 fn nested(settings: &[Setting], of: impl Fn(&Setting) -> Value) -> Value {

@@ -1,6 +1,7 @@
 //! What a server is to be told: flag over environment over file over default.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -97,6 +98,7 @@ impl ConfigArgs {
         let says_admin = file.says_admin();
         let database = self.database.resolve(file.database());
         let mut config = Config::new(database.clone());
+        config.workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         file.apply(&mut config);
         config.database = database;
         if !self.listen.is_empty() {

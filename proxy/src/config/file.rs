@@ -5,6 +5,7 @@
 //! database = "sqlite:///var/lib/weirgate/weirgate.db"
 //! allow_egress = ["10.1.0.0/16"]
 //! accounting_interval = "1s"
+//! workers = 2 # threads that serve connections; as many as there are cores if left out
 //!
 //! [timeouts]
 //! handshake = "10s"
@@ -105,6 +106,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -142,6 +144,7 @@ pub struct File {
     database: Option<Text<Database>>,
     allow_egress: Option<Vec<Text<IpNet>>>,
     accounting_interval: Option<Text<Length>>,
+    workers: Option<NonZeroUsize>,
     timeouts: TimeoutsTable,
     caps: CapsTable,
     egress: Option<EgressTable>,
@@ -336,6 +339,7 @@ impl File {
             &mut config.accounting_interval,
             self.accounting_interval.map(length),
         );
+        set(&mut config.workers, self.workers.map(NonZeroUsize::get));
         set(
             &mut config.timeouts.handshake,
             self.timeouts.handshake.map(length),

@@ -125,6 +125,16 @@ impl Lane {
         }
     }
 
+    /// Whether `bytes` may move at this very moment, with nobody else waiting: then
+    /// they are its own as with [`Lane::poll_acquire`]. If not, nothing has changed.
+    pub(super) fn acquires_at_once(&mut self, bytes: usize) -> bool {
+        self.is_current()
+            && self
+                .claim
+                .as_mut()
+                .is_some_and(|claim| claim.acquires_at_once(to_u64(bytes)))
+    }
+
     fn poll_claim(
         &mut self,
         context: &mut Context<'_>,

@@ -169,13 +169,18 @@ impl<'a> Way<'a> {
         };
         // Not `readable`: that one never yields to other tasks while there is something.
         ready!(from.poll_read_ready(context))?;
-        let Some(most) = self.worth_asking(from)? else {
-            return Poll::Ready(Ok(Source::Ended));
+        let most = if self.pays_for_little() {
+            SMALL
+        } else {
+            let Some(most) = self.worth_asking(from)? else {
+                return Poll::Ready(Ok(Source::Ended));
+            };
+            if most == 0 {
+                return Poll::Ready(Ok(Source::Open));
+            }
+            self.paid = ready!(self.lane.poll_acquire(context, most))?;
+            most
         };
-        if most == 0 {
-            return Poll::Ready(Ok(Source::Open));
-        }
-        self.paid = ready!(self.lane.poll_acquire(context, most))?;
         if let Some(size) = self.lane.changed_receive_buffer() {
             copy::hold_at_most(from, size);
         }
@@ -187,6 +192,20 @@ impl<'a> Way<'a> {
             return Poll::Ready(self.splice(from, pipe));
         }
         self.poll_copy(context, source, sink)
+    }
+
+    /// Pays for a small piece of a source that seems to have little, if the budget
+    /// has as much to spare: what is not there goes back, and the source need not
+    /// be asked how much there is.
+    fn pays_for_little(&mut self) -> bool {
+        if self.bulk || self.known > 0 || !self.lane.is_limited() {
+            return false;
+        }
+        let pays = self.lane.acquires_at_once(SMALL);
+        if pays {
+            self.paid = SMALL;
+        }
+        pays
     }
 
     /// How much to ask the budget for: none at the end, zero if `from` has

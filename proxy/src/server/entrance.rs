@@ -1,10 +1,10 @@
 //! A socket that listens, and what is served to whom behind it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 
 use crate::config::{Listener, ListenerTls};
 use crate::protocol::opening::{Opening, Openings};
@@ -30,13 +30,10 @@ impl Entrance {
     }
 
     /// A socket that listens already: every dialect.
-    pub(super) fn inherit(
-        listener: std::net::TcpListener,
-        certificates: &Certificates,
-    ) -> io::Result<Self> {
+    pub(super) fn inherit(listener: TcpListener, certificates: &Certificates) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let config = Listener::new(listener.local_addr()?);
-        Self::new(TcpListener::from_std(listener)?, config, certificates)
+        Self::new(listener, config, certificates)
     }
 
     /// A listener of the HTTPS service: its frames, and HTTP.
@@ -136,5 +133,5 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // For all of its clients at once.
     socket::prepare(&socket)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(BACKLOG)?.into_std()
 }

@@ -44,7 +44,7 @@ impl Handle {
     ///
     /// Changes at once: `allow_egress`, `egress`, `accounting_interval`, `timeouts`,
     /// `caps`, `registration`, the limit in `bandwidth`. Needs a restart: `listen`,
-    /// `listener`, `database`, `admin`, the paths in `tls`, `https_service`, and anything else in `bandwidth`.
+    /// `listener`, `workers`, `database`, `admin`, the paths in `tls`, `https_service`, and anything else in `bandwidth`.
     ///
     /// # Errors
     /// [`TlsError`] if the certificates cannot be used: then nothing has changed.
@@ -69,6 +69,7 @@ impl Handle {
         };
         stays("listen", running.listen != config.listen);
         stays("listener", running.listeners != config.listeners);
+        stays("workers", running.workers != config.workers);
         stays("database", running.database != config.database);
         stays("tls", running.tls != config.tls);
         #[cfg(feature = "shadowsocks")]

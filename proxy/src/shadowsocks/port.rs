@@ -1,16 +1,16 @@
 //! One port: its users, and the sockets that listen for them.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::roster::{Members, Roster};
 use super::{Front, tcp, udp};
-use crate::server::{Shared, accept, listen};
+use crate::server::{Shared, Workers, accept, listen};
 
 /// A port that is served.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct Venue {
     pub(crate) stopping: CancellationToken,
     /// Every session.
     pub(crate) sessions: TaskTracker,
+    /// Who serves.
+    pub(crate) workers: Workers,
 }
 
 impl Port {
@@ -73,7 +75,10 @@ impl Port {
         } = sockets;
         let (port, of, at) = (Arc::clone(&self), Arc::clone(&front), venue.clone());
         let admit = move |client, source| admit(client, source, &port, &of, &at);
-        tokio::spawn(accept(listener, over.clone(), admit));
+        let workers = &venue.workers;
+        workers
+            .runtime(usize::from(self.number))
+            .spawn(accept(listener, over.clone(), admit));
         tokio::spawn(udp::serve(datagrams, self, front, venue, over));
     }
 }
@@ -92,10 +97,11 @@ fn admit(
         return;
     };
     front.counters.connected();
+    let (here, sessions) = (usize::from(port.number), &venue.sessions);
     let (port, front) = (Arc::clone(port), Arc::clone(front));
-    venue.sessions.spawn(async move {
+    let serve = move |client| async move {
         let _permit = permit;
-        let _witness = crate::server::Witness;
         tcp::serve(client, source, port, front, shared).await;
-    });
+    };
+    venue.workers.serve(here, sessions, client, serve);
 }

@@ -355,3 +355,47 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_paid_at_once_and_given_back_leaves_no_trace() {
+    for policy in [
+        "token-bucket:rate=1MB/s,burst=20000B",
+        "gcra:rate=1MB/s,burst=20000B",
+    ] {
+        let (mut core, mut plain) = (core(policy), core(policy));
+        let member = core.join(NonZeroU32::MIN, None);
+        let same = plain.join(NonZeroU32::MIN, None);
+        let mut now = 0;
+        for step in 1..2_000_u64 {
+            now += 997 * step % 3_000_000;
+            let moved = 1 + step % 100;
+            if core.grants_at_once(at(now), member, bytes(16_384)) {
+                core.give_back(at(now + 50), member, bytes(16_384 - moved));
+                plain.ask(at(now), same, bytes(moved));
+            }
+            let (one, other) = (core.ask(at(now + 60), member, bytes(4_000)), {
+                plain.ask(at(now + 60), same, bytes(4_000))
+            });
+            assert_eq!(one, other, "{policy} step {step}");
+            core.cancel(at(now + 70), member);
+            plain.cancel(at(now + 70), same);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_paid_at_once_where_it_would_be_remembered() {
+    let mut windows = core("fixed-window:limit=100kB,window=1s");
+    let member = windows.join(NonZeroU32::MIN, None);
+    assert!(!windows.grants_at_once(at(0), member, bytes(10)));
+    let mut bucket = core("token-bucket:rate=1kB/s,burst=1000B");
+    let member = bucket.join(NonZeroU32::MIN, None);
+    assert!(!bucket.grants_at_once(at(0), member, bytes(1_001)));
+    assert!(bucket.grants_at_once(at(0), member, bytes(1_000)));
+    let other = bucket.join(NonZeroU32::MIN, None);
+    assert_eq!(bucket.ask(at(0), other, bytes(1)), Answer::Wait);
+    assert!(
+        !bucket.grants_at_once(at(SECOND), member, bytes(10)),
+        "another waits"
+    );
+}
