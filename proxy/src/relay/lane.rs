@@ -80,10 +80,18 @@ impl Lane {
         self.claim.is_some()
     }
 
-    /// The receive buffer that the source should have, if that has changed.
+    /// The receive buffer that the source should have, if that has changed. One that
+    /// is in use only grows: TCP shuts the window of one that has been made smaller
+    /// than the segments it has seen, and opens it by probes, a second apart.
     pub(super) fn changed_receive_buffer(&mut self) -> Option<usize> {
         let size = self.claim.as_ref().and_then(Claim::receive_buffer);
-        if size == self.receive_buffer {
+        let grows = match (self.receive_buffer, size) {
+            (Some(old), Some(new)) => new > old,
+            (Some(_), None) => true,
+            (None, Some(_)) => self.moved == 0,
+            (None, None) => false,
+        };
+        if !grows {
             return None;
         }
         self.receive_buffer = size;
