@@ -20,6 +20,8 @@ mod logging;
 mod run;
 mod settings;
 mod systemd;
+#[cfg(feature = "top")]
+mod top;
 mod user;
 
 use logging::LogArgs;
@@ -58,6 +60,9 @@ enum Command {
     /// Show and change the rules for everybody.
     #[command(subcommand)]
     Rules(user::RulesCommand),
+    /// Show in a terminal who moves how much now; change a limit, end sessions.
+    #[cfg(feature = "top")]
+    Top(top::Top),
     #[command(flatten)]
     Pages(Pages),
 }
@@ -102,6 +107,8 @@ fn parsed(cli: Cli) -> Result<(), Failure> {
             Command::CheckConfig(check) => check.run(cli.log),
             Command::User(command) => user::run(command).await,
             Command::Rules(command) => user::run_rules(command).await,
+            #[cfg(feature = "top")]
+            Command::Top(top) => top.run().await,
             Command::Pages(pages) => pages.write(Cli::command()).map_err(Failure::environment),
         }
     })

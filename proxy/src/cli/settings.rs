@@ -186,6 +186,13 @@ fn state_directory() -> PathBuf {
     };
     variable("STATE_DIRECTORY")
         .or_else(|| variable("XDG_STATE_HOME").map(|state| state.join("weirgate")))
+        .or_else(the_services)
         .or_else(|| variable("HOME").map(|home| home.join(".local/state/weirgate")))
         .unwrap_or_else(|| PathBuf::from("/var/lib/weirgate"))
+}
+
+/// The folder of the service that a package has installed, for those who may use it.
+fn the_services() -> Option<PathBuf> {
+    let folder = PathBuf::from("/var/lib/weirgate");
+    std::fs::read_dir(&folder).is_ok().then_some(folder)
 }
