@@ -19,8 +19,10 @@ for program in weirgate-proxy weirgate-local; do
     "$built/$program" completions zsh >"$out/completions/_$program"
     "$built/$program" completions fish >"$out/completions/$program.fish"
 done
-# The config that `init` writes, with the database where the service has it.
-sed 's|^# database = |database = |' proxy/src/cli/config.toml >"$out/weirgate.toml"
-"$built/weirgate-proxy" check-config --config "$out/weirgate.toml" >/dev/null
+# The config that `init` writes, with the database where the service has it, and the dashboard on loopback behind a token, which
+# `postinst` makes.
+sed -e 's|^# database = |database = |' -e '/^\[admin\]/a\
+listen = ["/var/lib/weirgate/weirgate.sock", "127.0.0.1:9180"]\
+token_file = "/etc/weirgate/admin.token"' proxy/src/cli/config.toml >"$out/weirgate.toml"
 
 cargo deb --quiet --no-build --package weirgate-proxy --profile "$profile" --output "$out/"

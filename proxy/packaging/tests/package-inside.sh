@@ -9,7 +9,6 @@ until_true() { for _ in $(seq 100); do "$@" >/dev/null 2>&1 && return 0; sleep 0
 main_pid() { systemctl show -P MainPID weirgate-proxy; }
 config=/etc/weirgate/weirgate.toml
 examples=/usr/share/doc/weirgate-proxy/examples
-database=/var/lib/weirgate/weirgate.db
 
 step the package installs and starts
 export DEBIAN_FRONTEND=noninteractive
@@ -35,8 +34,9 @@ done
 
 step a user is added, limited and served
 printf 'a long password' >/root/password
-weirgate-proxy user add ada --database $database --password-file /root/password --rate '100 kB/s' >/dev/null
+weirgate-proxy user add ada --password-file /root/password --rate '100 kB/s' >/dev/null
 is "$(stat -c %U /var/lib/weirgate/weirgate.db)" weirgate 'database'
+is "$(stat -c %U:%G:%a /etc/weirgate/admin.token)" root:weirgate:640 token
 sed -i 's|^# allow_egress = .*|allow_egress = ["127.0.0.0/8"]|' $config
 pid=$(main_pid)
 systemctl reload weirgate-proxy
@@ -60,6 +60,16 @@ is "$size" 300000 'bytes through the proxy'
 # 300 kB at 100 kB/s with a burst of at most one second.
 awk "BEGIN { exit !($seconds > 1.8) }" || fail "300 kB at 100 kB/s took only $seconds s"
 
+step the limit is changed and holds
+weirgate-proxy user set ada --rate '300 kB/s' >/dev/null
+read -r size seconds <<<"$(fetch)"
+awk "BEGIN { exit !($seconds > 0.8 && $seconds < 1.8) }" || fail "300 kB at 300 kB/s took $seconds s"
+
+step the dashboard wants its token
+is "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9180/)" 200 'the page'
+is "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9180/api/v1/users)" 401 'users without the token'
+is "$(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $(cat /etc/weirgate/admin.token)" http://127.0.0.1:9180/api/v1/users)" 200 'users with it'
+
 step what dies is started again
 kill -KILL "$(main_pid)"
 until_true test "$(main_pid)" != "$pid"
@@ -70,7 +80,7 @@ step an upgrade keeps accounts and config
 dpkg -i /package.deb
 is "$(systemctl is-active weirgate-proxy)" active 'service after the upgrade'
 grep -q '^allow_egress' $config || fail 'the config was overwritten'
-weirgate-proxy user show ada --database $database >/dev/null
+weirgate-proxy user show ada >/dev/null
 
 step a port below 1024 by socket activation
 systemctl stop weirgate-proxy
