@@ -79,6 +79,7 @@ fn spec(rate: u64, burst: u64) -> RunSpec {
         duration: Some(Nanos::from_secs(3_600)),
         bin: Nanos::from_millis(100),
         waits: false,
+        burstiness: Vec::new(),
         train_gap: Nanos::ZERO,
         users: vec![user],
     }

@@ -27,16 +27,19 @@ mod series;
 mod settling;
 mod sliding;
 mod steady;
+mod theory;
 mod train;
 mod user;
 mod window;
 
-use flow::{ByteSize, Nanos, Timestamp};
+use flow::{ByteRate, ByteSize, Nanos, Timestamp};
 
 use crate::record::{DropReason, FlowId, Recorder};
 use crate::results::{CurveRow, Row, SeriesRow};
 use figures::{Pooled, UserFigures};
 use histogram::Histogram;
+use level::Level;
+use schedule::Schedule;
 use second::SecondTotals;
 use series::{Series, Stream};
 use user::UserMetrics;
@@ -60,6 +63,8 @@ pub struct RunMetrics {
     /// Bytes by second over all users, if there are several.
     totals: Option<SecondTotals>,
     users: Vec<UserMetrics>,
+    /// The rates at which the output's smallest bucket is wanted, and its level at each.
+    levels: Vec<(ByteRate, Level)>,
 }
 
 /// What one run found.
@@ -73,6 +78,8 @@ pub struct RunFigures {
     pub series: Vec<SeriesRow>,
     /// The run's lines in `arrival-curve.csv`.
     pub arrival_curve: Vec<CurveRow>,
+    /// Its line in `burstiness.csv`, if it was asked for.
+    pub burstiness: Vec<CurveRow>,
     /// What merges over repetitions.
     pub distributions: Distributions,
 }
@@ -102,6 +109,11 @@ impl RunMetrics {
             series: Series::new(spec.bin.get()),
             totals: (spec.users.len() > 1).then(SecondTotals::default),
             users: spec.users.iter().map(user).collect(),
+            levels: spec
+                .burstiness
+                .iter()
+                .map(|rate| (*rate, Level::new(Schedule::new(*rate, &[]))))
+                .collect(),
         }
     }
 
@@ -129,6 +141,7 @@ impl RunMetrics {
         let bins = self.series.bins(end);
         let limits: Vec<_> = users.iter().filter_map(UserFigures::envelope).collect();
         let row = figures::row(&users, &pooled, seconds, end);
+        let burstiness = self.levels.iter().map(smallest_bucket).collect();
         RunFigures {
             row: label.on(row, ""),
             users: users
@@ -137,6 +150,7 @@ impl RunMetrics {
                 .collect(),
             series: label.on_series(bins.rows(waits)),
             arrival_curve: label.on_curve(bins.arrival_curve(&limits)),
+            burstiness: label.on_curve(burstiness),
             distributions: Distributions {
                 delay: pooled.delays.histogram,
                 pdv: pooled.pdv,
@@ -144,6 +158,18 @@ impl RunMetrics {
                 ipdv: pooled.jitter.ipdv,
             },
         }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a place on an axis")]
+fn smallest_bucket((rate, level): &(ByteRate, Level)) -> CurveRow {
+    CurveRow {
+        curve: "burstiness".to_owned(),
+        x: rate.get() as f64,
+        y: level
+            .peak()
+            .map_or(0.0, |(peak, _)| schedule::to_bytes(peak)),
+        ..CurveRow::default()
     }
 }
 
@@ -167,6 +193,9 @@ impl Recorder for RunMetrics {
         self.series.add(Stream::Delivered, at, bytes);
         if let Some(totals) = &mut self.totals {
             totals.add(at, bytes);
+        }
+        for (_, level) in &mut self.levels {
+            level.add(at, bytes);
         }
         self.users[index(flow.user)].delivered(at, bytes, index(flow.connection));
     }

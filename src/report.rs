@@ -197,6 +197,12 @@ pub fn write(
     draft.write("overshoot.csv", &csv::text(&results.overshoot)?)?;
     draft.write("delay.csv", &csv::text(&results.delay)?)?;
     draft.write("jitter.csv", &csv::text(&results.jitter)?)?;
+    draft.write("burstiness.csv", &csv::text(&results.burstiness)?)?;
+    for picture in Picture::ALL {
+        if let Some(text) = picture.csv(&subject, results) {
+            draft.write(&format!("{}.csv", picture.stem()), text.as_bytes())?;
+        }
+    }
     draft.write(
         folder::SUMMARY_JSON,
         summary_json(scenario, results)?.as_bytes(),
@@ -257,6 +263,7 @@ pub fn tables(scenario: &Scenario, results: &Results, look: Look) -> String {
         figures::main(&subject, results),
         figures::winners(&subject, results),
     ];
+    tables.extend(figures::theory(&subject, results));
     if !verdicts.is_empty() {
         tables.push(figures::claims(&verdicts));
     }
@@ -311,6 +318,15 @@ pub fn load(dir: &Path) -> Result<Report, ReportError> {
             overshoot: csv::rows(&dir.join("overshoot.csv"))?,
             delay: csv::rows(&dir.join("delay.csv"))?,
             jitter: csv::rows(&dir.join("jitter.csv"))?,
+            burstiness: match csv::rows(&dir.join("burstiness.csv")) {
+                // Older reports have none.
+                Err(ReportError::Read { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    Vec::new()
+                }
+                rows => rows?,
+            },
         },
         host: match folder::json(&dir.join(folder::HOST_JSON)) {
             // Whoever keeps a report may leave out the file that says on which machine it was made.

@@ -131,6 +131,14 @@ pub struct Row {
     pub sender_late_max_us: Option<f64>,
     /// Real drivers: CPU seconds of the limiter's process per 10^9 bytes delivered.
     pub cpu_s_per_GB: Option<f64>,
+    /// What theory bounds the delay by (largest over users), and by how much the longest was
+    /// beyond its own; empty where nothing is promised.
+    pub delay_bound_us: Option<f64>,
+    pub delay_beyond_us: Option<f64>,
+    /// The same of the bytes that waited.
+    pub backlog_max_bytes: Option<f64>,
+    pub backlog_bound_bytes: Option<f64>,
+    pub backlog_beyond_bytes: Option<f64>,
     /// Driver `external`: resident bytes of the server's processes at the end of the run.
     pub memory_bytes: Option<u64>,
     /// Real drivers: what the same set-up shows without a limiter, sending at the reference
@@ -204,8 +212,10 @@ pub struct Results {
     pub arrival_curve: Vec<CurveRow>,
     /// `overshoot.csv`: x = window in s, y = worst window over its rate (A / rW), worst of all repetitions; curve `ratio`.
     pub overshoot: Vec<CurveRow>,
-    /// `delay.csv`: x in us, y = share of packets with a larger delay, all repetitions merged; curve `ccdf`.
+    /// `delay.csv`: x in us, y = share of packets with a larger delay, all repetitions merged; curve `ccdf`; and what theory bounds the delay by, curve `bound`.
     pub delay: Vec<CurveRow>,
     /// `jitter.csv`: x = percentile 0..100, y in us; curves `pdv`, `gap`, `ipdv`, all repetitions merged.
     pub jitter: Vec<CurveRow>,
+    /// `burstiness.csv`: x = rate in B/s, y = smallest bucket in bytes, of repetition 0; curve `burstiness`.
+    pub burstiness: Vec<CurveRow>,
 }

@@ -200,7 +200,10 @@ fn simulate_one(
     repetition: u32,
     stop: &Stop,
 ) -> Result<Option<RunFigures>, ModelError> {
-    let spec = RunSpec::new(scenario, algorithm, DriverKind::Model);
+    let mut spec = RunSpec::new(scenario, algorithm, DriverKind::Model);
+    if repetition == 0 {
+        spec.with_burstiness(scenario);
+    }
     let mut metrics = RunMetrics::new(&spec);
     model::run(scenario, algorithm, repetition, &mut metrics, stop)?;
     let label = label(scenario, algorithm, DriverKind::Model, repetition);

@@ -60,6 +60,7 @@ fn spec(duration: Option<u64>, users: Vec<UserSpec>) -> RunSpec {
         duration: duration.map(Nanos::new),
         bin: Nanos::from_millis(100),
         waits: false,
+        burstiness: Vec::new(),
         train_gap: Nanos::ZERO,
         users,
     }

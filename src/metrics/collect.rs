@@ -22,6 +22,8 @@ struct Line {
     algorithm: String,
     distributions: Distributions,
     ratios: [Option<f64>; 4],
+    /// The largest bound of the delay, in us.
+    bound: Option<f64>,
 }
 
 impl Collector {
@@ -38,6 +40,7 @@ impl Collector {
         line.raise_ratios(&run.row);
         if run.row.repetition == 0 {
             self.results.arrival_curve.extend(run.arrival_curve);
+            self.results.burstiness.extend(run.burstiness);
         }
         self.results.users.extend(run.users);
         self.results.series.extend(run.series);
@@ -57,6 +60,15 @@ impl Collector {
             } = &line.distributions;
             results.overshoot.extend(line.label(line.ratios()));
             results.delay.extend(line.label(ccdf(delay)));
+            let bound = line.bound.map(|x| CurveRow {
+                curve: "bound".to_owned(),
+                x,
+                y: 1.0,
+                ..CurveRow::default()
+            });
+            results
+                .delay
+                .extend(line.label(bound.into_iter().collect()));
             for (curve, histogram) in [("pdv", pdv), ("gap", gap), ("ipdv", ipdv)] {
                 let rows = percentiles(curve, histogram);
                 results.jitter.extend(line.label(rows));
@@ -82,6 +94,7 @@ impl Line {
             algorithm: row.algorithm.clone(),
             distributions: Distributions::default(),
             ratios: [None; 4],
+            bound: None,
         }
     }
 
@@ -92,6 +105,11 @@ impl Line {
             row.window_1s_ratio,
             row.window_10s_ratio,
         ];
+        self.bound = self
+            .bound
+            .into_iter()
+            .chain(row.delay_bound_us)
+            .reduce(f64::max);
         for (worst, found) in self.ratios.iter_mut().zip(found) {
             *worst = (*worst).into_iter().chain(found).reduce(f64::max);
         }
@@ -140,6 +158,7 @@ mod tests {
             users: vec![Row::default()],
             series: Vec::new(),
             arrival_curve: vec![CurveRow::default()],
+            burstiness: Vec::new(),
             distributions: Distributions {
                 delay: histogram,
                 ..Distributions::default()

@@ -10,6 +10,7 @@ use super::jitter::JitterFigures;
 use super::loss::{Count, Losses};
 use super::schedule::{Schedule, nanobytes, to_bytes};
 use super::settling::Settled;
+use super::theory::Promised;
 use super::train::TrainFigures;
 use super::window::Worst;
 
@@ -25,6 +26,8 @@ pub(crate) struct UserFigures {
     pub(crate) seconds: Option<[f64; 3]>,
     /// By how much its policy's own bound was exceeded, in billionths of a byte.
     pub(crate) broken: Option<u128>,
+    /// What theory says of delay and backlog.
+    pub(crate) promised: Option<Promised>,
     pub(crate) pooled: Pooled,
     pub(crate) limit: Option<LimitFigures>,
 }
@@ -89,7 +92,37 @@ pub(crate) fn row(
     pooled.fill_counts(&mut row);
     pooled.fill_times(&mut row);
     fill_limits(&mut row, users, end);
+    fill_promised(&mut row, users);
     row
+}
+
+/// The largest bounds of all users, and by how much the worst is beyond its own.
+fn fill_promised(row: &mut Row, users: &[UserFigures]) {
+    // Of a mixture with users whose delay nobody bounds, the row has no bound.
+    let all = |user: &UserFigures| {
+        user.promised
+            .is_some_and(|promised| promised.delay.is_some())
+    };
+    let all_bounded = users.iter().all(all);
+    for (user, promised) in users.iter().filter_map(|user| Some((user, user.promised?))) {
+        let waited = as_float(promised.waited);
+        raise(&mut row.backlog_bound_bytes, promised.backlog);
+        raise(&mut row.backlog_max_bytes, waited);
+        raise(
+            &mut row.backlog_beyond_bytes,
+            (waited - promised.backlog).max(0.0),
+        );
+        if let Some(bound) = promised.delay {
+            let longest = user.pooled.delays.histogram.max().unwrap_or(0);
+            if all_bounded {
+                raise(&mut row.delay_bound_us, micros(as_float(bound)));
+            }
+            raise(
+                &mut row.delay_beyond_us,
+                micros(as_float(longest.saturating_sub(bound))),
+            );
+        }
+    }
 }
 
 impl UserFigures {

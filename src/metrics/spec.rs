@@ -1,10 +1,10 @@
 //! What a run is judged against.
 
-use flow::{ByteRate, Nanos, Policy, Timestamp};
+use flow::{ByteRate, ByteSize, Nanos, Policy, Timestamp};
 
 use super::load;
 use crate::scenario::{
-    Algorithm, DriverKind, RateChange, Reference, Scenario, SenderKind, User, UserLimit,
+    Algorithm, DriverKind, Mode, RateChange, Reference, Scenario, SenderKind, User, UserLimit,
 };
 
 pub use super::settling::Step;
@@ -22,6 +22,8 @@ pub struct RunSpec {
     /// Two packets are of one train iff no more than this lies between them:
     /// zero in virtual time, [`real_train_gap`] in real time.
     pub train_gap: Nanos,
+    /// The rates at which the output's smallest bucket is wanted; none: nowhere.
+    pub burstiness: Vec<ByteRate>,
     /// Who sends, by index.
     pub users: Vec<UserSpec>,
 }
@@ -37,6 +39,9 @@ pub struct UserSpec {
     pub reference: Option<Reference>,
     /// What limits it, for the bound that it promises; `None`: nothing is promised.
     pub policy: Option<Policy>,
+    /// How the policy is applied, for what it promises of delay and backlog; `None`: as a
+    /// policer, or unknown.
+    pub application: Option<Application>,
     /// Changes of the rate of both, in order of time.
     pub rate_changes: Vec<RateChange>,
     /// By how much the instants of its deliveries may be wrong: what a real
@@ -46,6 +51,17 @@ pub struct UserSpec {
     pub load_steps: Vec<Step>,
     /// Bytes of limiter state that it costs.
     pub state_bytes: Option<u64>,
+}
+
+/// How a policy holds bytes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Application {
+    /// Piece by piece; otherwise packet by packet.
+    pub stream: bool,
+    /// Limit of the queue; `None`: unlimited.
+    pub queue: Option<ByteSize>,
+    /// Largest packet that may arrive.
+    pub largest: ByteSize,
 }
 
 /// The names of a run in every file.
@@ -98,19 +114,66 @@ impl RunSpec {
                 real_train_gap(scenario.reference.rate)
             }
         };
-        let user = |user| UserSpec::new(scenario, algorithm, user);
+        let user = |user| UserSpec::new(scenario, algorithm, driver, user);
         Self {
             duration: Some(scenario.duration),
             bin: scenario.bin,
             waits: scenario.sender == SenderKind::Blocking,
             train_gap,
+            burstiness: Vec::new(),
             users: scenario.users.iter().map(user).collect(),
         }
     }
+
+    /// Asks for the smallest bucket of the output at rates from half the users' limits to
+    /// four times them: for one run of each algorithm, because it costs as much as the rest.
+    pub fn with_burstiness(&mut self, scenario: &Scenario) {
+        let limits = self.users.iter().filter_map(|user| user.reference);
+        let sum = limits.fold(0_u64, |sum, own| sum.saturating_add(own.rate.get()));
+        let middle = if sum > 0 {
+            sum
+        } else {
+            scenario.reference.rate.get()
+        };
+        let rate = |step: u32| {
+            // 2^(step / 8) from a half on, in whole bytes a second.
+            let factor = 2_f64.powf(f64::from(step) / 8.0 - 1.0);
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a place on an axis"
+            )]
+            ByteRate::new((middle as f64 * factor).round() as u64)
+        };
+        self.burstiness = (0..=24).filter_map(rate).collect();
+        self.burstiness.dedup();
+    }
+}
+
+/// `None` where nothing is held back, or somebody else does.
+fn application(
+    scenario: &Scenario,
+    algorithm: &Algorithm,
+    driver: DriverKind,
+    user: &User,
+) -> Option<Application> {
+    let stream = match (driver, algorithm.mode) {
+        (DriverKind::Proxy, _) | (_, Mode::Stream) => true,
+        (_, Mode::Shape) => false,
+        (_, Mode::Police) => return None,
+    };
+    let largest = scenario.largest_packet(user);
+    let queue = scenario.queue.filter(|_| !stream);
+    (!algorithm.is_special()).then_some(Application {
+        stream,
+        queue,
+        largest,
+    })
 }
 
 impl UserSpec {
-    fn new(scenario: &Scenario, algorithm: &Algorithm, user: &User) -> Self {
+    fn new(scenario: &Scenario, algorithm: &Algorithm, driver: DriverKind, user: &User) -> Self {
         let (reference, policy, rate_changes) = match user.limit {
             UserLimit::Reference => (
                 Some(scenario.reference),
@@ -134,6 +197,7 @@ impl UserSpec {
                 Timestamp::ZERO + scenario.duration,
             ),
             state_bytes: policy.map(|policy| policy.state_bytes()),
+            application: application(scenario, algorithm, driver, user),
             reference,
             policy,
             rate_changes,

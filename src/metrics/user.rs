@@ -18,6 +18,7 @@ use super::second::Seconds;
 use super::settling::{Settled, Settling};
 use super::spec::UserSpec;
 use super::steady::Steady;
+use super::theory::Theory;
 use super::train::Trains;
 use super::window::Windows;
 
@@ -40,6 +41,7 @@ pub(crate) struct UserMetrics {
     jitter: Jitter,
     sender_late: Histogram,
     promise: Option<Promise>,
+    theory: Option<Box<Theory>>,
     limit: Option<Limit>,
 }
 
@@ -84,6 +86,7 @@ impl UserMetrics {
             jitter: Jitter::new(connections),
             sender_late: Histogram::new(),
             promise,
+            theory: Theory::new(spec).map(Box::new),
             limit,
         }
     }
@@ -96,6 +99,9 @@ impl UserMetrics {
             connections.offer(connection, bytes);
         }
         self.sent.add(at, bytes);
+        if let Some(theory) = &mut self.theory {
+            theory.offered(at, bytes);
+        }
         if let Some(limit) = &mut self.limit {
             limit.volume.offer(at, bytes);
         }
@@ -112,6 +118,9 @@ impl UserMetrics {
         self.gaps.add(at);
         if let Some(promise) = &mut self.promise {
             promise.add(at, bytes);
+        }
+        if let Some(theory) = &mut self.theory {
+            theory.delivered(at, bytes);
         }
         if let Some(limit) = &mut self.limit {
             limit.level.add(at, bytes);
@@ -143,6 +152,9 @@ impl UserMetrics {
     #[inline]
     pub(crate) fn dropped(&mut self, bytes: u64, why: DropReason) {
         self.losses.add(bytes, why);
+        if let Some(theory) = &mut self.theory {
+            theory.dropped(bytes);
+        }
     }
 
     pub(crate) fn sender_late(&mut self, late: u64) {
@@ -184,6 +196,7 @@ impl UserMetrics {
                 .and_then(|mut connections| connections.least_in_a_second(end)),
             seconds: self.seconds.extent(),
             broken,
+            promised: self.theory.map(|theory| theory.promised()),
             limit,
             pooled: Pooled {
                 offered: self.offered,

@@ -160,6 +160,63 @@ fn known<'m>(groups: &[Group<'_>], metrics: &'m [Metric]) -> Vec<&'m Metric> {
         .collect()
 }
 
+/// What network calculus bounds, beside what was measured; `None` where nothing is bounded.
+pub(super) fn theory(subject: &Subject, results: &Results) -> Option<Table> {
+    const METRICS: [Metric; 4] = [
+        metric::DELAY_MAX,
+        metric::DELAY_BOUND,
+        metric::BACKLOG_MAX,
+        metric::BACKLOG_BOUND,
+    ];
+    let mut groups = groups(subject, &results.summary);
+    groups.retain(|group| {
+        group
+            .rows
+            .iter()
+            .any(|row| row.backlog_bound_bytes.is_some())
+    });
+    if groups.is_empty() {
+        return None;
+    }
+    let mut table = of_metrics("Theory beside measurement", subject, &groups, &METRICS);
+    for cell in table.rows.iter_mut().flatten() {
+        // Less is no merit here.
+        cell.mark = Mark::None;
+    }
+    table.head.push(Head::numbers("Beyond", String::new()));
+    for (row, group) in table.rows.iter_mut().zip(&groups) {
+        row.push(beyond(group));
+    }
+    table.note = "The most of all runs. A limiter serves at least its burst and its rate (a window its limit less a packet, once a\n\
+                  window), arrivals conform to the smallest bucket of that rate that was measured on them, and the distance of\n\
+                  the two bounds delay and backlog. Measured: and what timers may be late by."
+        .into();
+    Some(table)
+}
+
+/// By how much a bound of burst, delay or backlog was exceeded.
+fn beyond(group: &Group<'_>) -> Cell {
+    let most = |figure: fn(&Row) -> Option<f64>| {
+        let found = group.rows.iter().filter_map(|row| figure(row));
+        found.fold(0.0, f64::max)
+    };
+    let all = [
+        (Unit::Bytes, "burst", most(|row| row.bound_excess_bytes)),
+        (Unit::Micros, "delay", most(|row| row.delay_beyond_us)),
+        (Unit::Bytes, "backlog", most(|row| row.backlog_beyond_bytes)),
+    ];
+    let broken: Vec<String> = all
+        .into_iter()
+        .filter(|(_, _, excess)| *excess > 0.0)
+        .map(|(unit, what, excess)| format!("{what} +{}", quantity(unit, excess, 3)))
+        .collect();
+    if broken.is_empty() {
+        Cell::new("held")
+    } else {
+        Cell::marked(broken.join(", "), Mark::Bad)
+    }
+}
+
 /// Which algorithm is best at what, a line for each metric.
 pub(super) fn winners(subject: &Subject, results: &Results) -> Table {
     let groups = groups(subject, &results.summary);

@@ -12,7 +12,7 @@ use super::ReportError;
 use crate::scenario::Scenario;
 
 /// Every file that a report may hold. Others in the same folder are left alone.
-pub(super) const FILES: [&str; 16] = [
+pub(super) const FILES: [&str; 24] = [
     SUMMARY_JSON,
     "summary.csv",
     "users.csv",
@@ -29,6 +29,14 @@ pub(super) const FILES: [&str; 16] = [
     "delay.png",
     "jitter.png",
     "index.html",
+    "burstiness.csv",
+    "burstiness.png",
+    "differences.csv",
+    "differences.png",
+    "pareto.csv",
+    "pareto.png",
+    "runs.csv",
+    "runs.png",
 ];
 
 /// What a folder must hold to be taken for a report.

@@ -1,6 +1,7 @@
 //! The page: everything of a report in one file that needs no network, in
 //! light and dark, from a telephone's width to a large screen's.
 
+mod explore;
 mod style;
 
 use super::claims::{Outcome, Verdict};
@@ -27,9 +28,19 @@ pub(super) fn page(subject: &Subject, results: &Results, verdicts: &[Verdict]) -
             page.table(&figures::claims(verdicts))
         });
     }
+    if let Some(drawing) = explore::section(subject, results) {
+        page.section("closer", "Look closer", "Look closer", |page| {
+            page.push(drawing);
+        });
+    }
     for picture in Picture::ALL {
         page.section(picture.stem(), picture.name(), picture.title(), |page| {
             page.picture(picture, subject, results)
+        });
+    }
+    if let Some(table) = figures::theory(subject, results) {
+        page.section("theory", "Theory", "Theory beside measurement", |page| {
+            page.table(&table);
         });
     }
     if let Some(table) = figures::agreement(subject, results) {
@@ -139,7 +150,7 @@ impl Page {
     }
 
     fn picture(&mut self, picture: Picture, subject: &Subject, results: &Results) {
-        let label = format!("{}. The table below has the figures.", picture.title());
+        let label = format!("{}. The file below has the figures.", picture.title());
         self.push("<figure>");
         for (width, class) in [(WIDE, "wide"), (NARROW, "narrow")] {
             self.push(picture.bare(subject, results, width).svg(&label, class));
@@ -148,8 +159,10 @@ impl Page {
             "<figcaption>{}</figcaption>\n</figure>",
             escape(&picture.explanation(subject, results))
         ));
-        let table = figures::detail(picture.title(), subject, results, behind(picture));
-        self.folded(&table, "The figures behind it");
+        if let Some(metrics) = behind(picture) {
+            let table = figures::detail(picture.title(), subject, results, metrics);
+            self.folded(&table, "The figures behind it");
+        }
         self.push(format!(
             "<p class=\"source\">Drawn from <a href=\"{0}.csv\">{0}.csv</a>.</p>",
             if picture == Picture::Throughput {
@@ -255,15 +268,18 @@ impl Page {
     }
 }
 
-/// The metrics behind a picture.
-const fn behind(picture: Picture) -> &'static [Metric] {
-    match picture {
+/// The metrics behind a picture that has a table of its own.
+const fn behind(picture: Picture) -> Option<&'static [Metric]> {
+    Some(match picture {
         Picture::Throughput => &metric::THROUGHPUTS,
         Picture::Arrival => &metric::ARRIVALS,
         Picture::Overshoot => &metric::OVERSHOOTS,
         Picture::Delay => &metric::DELAYS,
         Picture::Jitter => &metric::JITTERS,
-    }
+        Picture::Runs | Picture::Burstiness | Picture::Pareto | Picture::Differences => {
+            return None;
+        }
+    })
 }
 
 fn column_head(head: &Head) -> String {

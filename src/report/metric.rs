@@ -98,6 +98,15 @@ pub(super) const LOSS: Metric = Metric::mean("Loss", Share, Less, |row| row.loss
 pub(super) const JAIN: Metric = Metric::mean("Fairness", Number, More, |row| row.jain);
 pub(super) const BOUND: Metric = Metric::most("Own bound", Bytes, |row| row.bound_excess_bytes);
 
+pub(super) const DELAY_MAX: Metric = Metric::most("Longest delay", Micros, |row| {
+    row.delay_bound_us.and(row.delay_max_us)
+});
+pub(super) const DELAY_BOUND: Metric = Metric::most("Its bound", Micros, |row| row.delay_bound_us);
+pub(super) const BACKLOG_MAX: Metric =
+    Metric::most("Most waiting", Bytes, |row| row.backlog_max_bytes);
+pub(super) const BACKLOG_BOUND: Metric =
+    Metric::most("Its bound", Bytes, |row| row.backlog_bound_bytes);
+
 /// Behind `throughput.png`.
 pub(super) const THROUGHPUTS: [Metric; 10] = [
     THROUGHPUT,

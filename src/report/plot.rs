@@ -1,15 +1,19 @@
-//! The five pictures of a report. Each is a scene drawn from the rows of one
-//! CSV file, the same for the PNG in the folder and for the page.
+//! The pictures of a report. Each is a scene drawn from the rows of one CSV file, or has a
+//! CSV file of what is drawn, the same for the PNG in the folder and for the page.
 
 mod arrival;
 mod axis;
 pub(super) mod burstiness;
 mod delay;
+mod differences;
 mod frame;
 mod jitter;
+mod outputs;
 mod overshoot;
 mod panel;
 pub(super) mod pareto;
+mod rows;
+mod runs;
 mod throughput;
 
 use std::collections::BTreeMap;
@@ -28,7 +32,7 @@ pub(super) const NARROW: f32 = 400.0;
 /// Dashes of the limit's line.
 const LIMIT: Stroke = Stroke::solid(Ink::Limit, 1.3).dashed(&[7.0, 4.0]);
 
-/// One of the five pictures.
+/// One of the pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Picture {
     Throughput,
@@ -36,15 +40,23 @@ pub(super) enum Picture {
     Overshoot,
     Delay,
     Jitter,
+    Runs,
+    Burstiness,
+    Pareto,
+    Differences,
 }
 
 impl Picture {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Throughput,
         Self::Arrival,
         Self::Overshoot,
         Self::Delay,
         Self::Jitter,
+        Self::Runs,
+        Self::Burstiness,
+        Self::Pareto,
+        Self::Differences,
     ];
 
     /// Its file, and the CSV file it is drawn from, without the ending.
@@ -55,6 +67,10 @@ impl Picture {
             Self::Overshoot => "overshoot",
             Self::Delay => "delay",
             Self::Jitter => "jitter",
+            Self::Runs => "runs",
+            Self::Burstiness => "burstiness",
+            Self::Pareto => "pareto",
+            Self::Differences => "differences",
         }
     }
 
@@ -66,6 +82,10 @@ impl Picture {
             Self::Overshoot => "Overshoot",
             Self::Delay => "Delay",
             Self::Jitter => "Jitter",
+            Self::Runs => "Runs",
+            Self::Burstiness => "Burstiness",
+            Self::Pareto => "Gain and cost",
+            Self::Differences => "Differences",
         }
     }
 
@@ -77,6 +97,10 @@ impl Picture {
             Self::Overshoot => "Overshoot by window size",
             Self::Delay => "Delay: share of packets that waited longer",
             Self::Jitter => "Jitter: delay variation and gaps between departures",
+            Self::Runs => "How far the runs of each algorithm differ",
+            Self::Burstiness => "Smallest bucket that the output conforms to, at each rate",
+            Self::Pareto => "Utilisation against what it costs",
+            Self::Differences => "Differences from the first algorithm, run against run",
         }
     }
 
@@ -88,6 +112,10 @@ impl Picture {
             Self::Overshoot => overshoot::explanation(subject),
             Self::Delay => delay::explanation(subject),
             Self::Jitter => jitter::EXPLANATION.into(),
+            Self::Runs => runs::EXPLANATION.into(),
+            Self::Burstiness => outputs::explanation(subject),
+            Self::Pareto => pareto::RUNS.into(),
+            Self::Differences => differences::explanation(subject),
         }
     }
 
@@ -114,6 +142,22 @@ impl Picture {
             Self::Overshoot => overshoot::draw(frame, subject, results),
             Self::Delay => delay::draw(frame, subject, results),
             Self::Jitter => jitter::draw(frame, subject, results),
+            Self::Runs => runs::draw(frame, subject, results),
+            Self::Burstiness => outputs::draw(frame, subject, results),
+            Self::Pareto => {
+                pareto::of_results(frame, subject, results);
+            }
+            Self::Differences => differences::draw(frame, subject, results),
+        }
+    }
+
+    /// What is drawn, where no file of the results is just that.
+    pub(super) fn csv(self, subject: &Subject, results: &Results) -> Option<String> {
+        match self {
+            Self::Runs => Some(runs::csv(subject, results)),
+            Self::Pareto => Some(pareto::of_results(&mut Frame::new(WIDE), subject, results)),
+            Self::Differences => Some(differences::csv(subject, results)),
+            _ => None,
         }
     }
 
@@ -123,6 +167,9 @@ impl Picture {
             Self::Arrival => "repetition 0".into(),
             Self::Overshoot => "worst of all repetitions".into(),
             Self::Delay | Self::Jitter => "all repetitions merged".into(),
+            Self::Burstiness => "repetition 0".into(),
+            Self::Runs | Self::Pareto => "every run".into(),
+            Self::Differences => "paired, 95 % intervals".into(),
         }
     }
 }

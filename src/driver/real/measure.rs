@@ -46,6 +46,9 @@ pub(super) fn figures(
 ) -> RunFigures {
     let mut spec = RunSpec::new(scenario, run.algorithm, all.driver);
     spec.duration = Some(all.lasted);
+    if run.repetition == 0 {
+        spec.with_burstiness(scenario);
+    }
     let slack = timing_slack(logs);
     for user in &mut spec.users {
         user.timing_slack = slack;

@@ -39,6 +39,17 @@ tbody tr:hover>*{background:color-mix(in srgb,var(--s0) 8%,var(--paper))}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.2rem;margin:0 0 1rem}
 dt{color:var(--muted)}
 dd{margin:0;overflow-wrap:anywhere}
+.keys{display:flex;flex-wrap:wrap;gap:.35rem;margin:.5rem 0}
+.keys button{display:inline-flex;align-items:center;gap:.4rem;font:inherit;font-size:.88rem;padding:.28rem .6rem;min-height:2rem;cursor:pointer;\
+color:var(--text);background:var(--paper);border:1px solid var(--axis);border-radius:.4rem}
+.keys button[aria-pressed=true]{background:color-mix(in srgb,var(--s0) 14%,var(--paper));border-color:var(--s0)}
+.keys button[aria-pressed=false][data-algorithm],.keys button[aria-pressed=false][data-driver]{color:var(--muted);text-decoration:line-through}
+.keys button:disabled{opacity:.5;cursor:default}
+.keys i,output i{flex:none;display:inline-block;width:.75rem;height:.75rem;border-radius:.15rem;background:var(--k);margin-right:.3rem}
+.chart svg{touch-action:pan-y;cursor:crosshair;user-select:none}
+output{display:block;min-height:4.5rem;font-size:.88rem;color:var(--text)}
+output ul{columns:17rem;list-style:none;margin:.2rem 0 0;padding:0}
+output li{break-inside:avoid;overflow-wrap:anywhere}
 @media(max-width:700px){body{padding:1rem .8rem 2rem}h1{font-size:1.6rem}svg.wide{display:none}svg.narrow{display:block}\
 dl{grid-template-columns:1fr}dd{margin-bottom:.4rem}th,td{padding:.25rem .5rem}}
 @media print{body{max-width:none}section{break-inside:avoid}nav{display:none}}

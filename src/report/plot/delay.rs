@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::frame::{Frame, Sample};
 use super::panel::{Grid, Panel};
-use super::{Curves, driver_stroke, ink, mean, steps};
+use super::{Curves, LIMIT, driver_stroke, ink, mean, steps};
 use crate::report::format::{Unit, quantity};
 use crate::report::scene::{Anchor, Ink, Scene, Stroke, Style};
 use crate::report::subject::Subject;
@@ -58,6 +58,14 @@ pub(super) fn draw(frame: &mut Frame, subject: &Subject, results: &Results) {
                 driver_stroke(rank, ink(subject, algorithm)),
             );
         }
+        for (rank, driver) in subject.drivers.iter().enumerate() {
+            bound(
+                &mut frame.scene,
+                &panel,
+                curves.get(driver, algorithm, "bound"),
+                rank,
+            );
+        }
         remark(&mut frame.scene, &panel, subject, results, algorithm);
         let figures = figures(subject, results, algorithm);
         panel.heading(
@@ -79,7 +87,8 @@ pub(super) fn explanation(subject: &Subject) -> String {
     };
     format!(
         "From the instant a send was due to its last byte's departure. A point (x, y) reads: the share y \
-         of all packets that passed was delayed by more than x; further left is better.{others}"
+         of all packets that passed was delayed by more than x; further left is better. Dashed: what theory bounds the delay by, from the arrivals and the \
+         algorithm alone.{others}"
     )
 }
 
@@ -150,6 +159,21 @@ fn line(scene: &mut Scene, panel: &Panel, points: &[(f64, f64)], stroke: Stroke)
     let mut inside = steps(all.chain(inside), last.max(low));
     inside.push((last.max(low), floor));
     panel.line(scene, &inside, stroke);
+}
+
+/// What theory says that no packet waits longer than.
+fn bound(scene: &mut Scene, panel: &Panel, points: &[(f64, f64)], rank: usize) {
+    let Some(&(bound, _)) = points.first().filter(|point| point.0 > 0.0) else {
+        return;
+    };
+    let line = [(bound, panel.y.low()), (bound, panel.y.high())];
+    panel.line(scene, &line, LIMIT);
+    let (x, y) = panel.at(bound, panel.y.high());
+    if rank == 0 && (panel.rect.left..=panel.rect.right).contains(&x) {
+        let words = format!("bound {}", quantity(Unit::Micros, bound, 3));
+        let style = Style::new(10.5, Ink::Text).anchored(Anchor::End).rimmed();
+        scene.text((x - 3.0, y + 11.0), words, style);
+    }
 }
 
 /// What a panel says where there is nothing to draw.

@@ -1,6 +1,6 @@
 //! What surrounds the panels of a plot: title, explanation, legend, footer.
 
-use crate::report::scene::{Anchor, Ink, Point, Rect, Scene, Stroke, Style, text_width};
+use crate::report::scene::{Anchor, Ink, Point, Rect, Scene, Shape, Stroke, Style, text_width};
 
 /// Room at each side of a picture.
 pub(super) const MARGIN: f32 = 16.0;
@@ -21,6 +21,7 @@ pub(super) struct Frame {
 pub(super) enum Sample {
     Line(Stroke),
     Band(Ink, f32),
+    Mark(Shape, Ink, bool),
 }
 
 impl Frame {
@@ -83,6 +84,10 @@ impl Frame {
             Sample::Line(stroke) => {
                 self.scene
                     .line(vec![(x, middle), (x + width, middle)], stroke);
+            }
+            Sample::Mark(shape, ink, hollow) => {
+                let at = (x + width / 2.0, middle);
+                self.scene.mark(at, shape, 9.0, ink, hollow);
             }
             Sample::Band(ink, opacity) => self.scene.rect(
                 Rect {

@@ -3,10 +3,12 @@
 use super::axis::Axis;
 use super::frame::{Frame, Sample};
 use super::panel::{Grid, Panel};
+use super::rows;
 use crate::report::format::{Unit, chosen};
 use crate::report::scene::{Anchor, Ink, Point, Scene, Shape, Stroke, Style};
+use crate::report::subject::Subject;
 use crate::report::{PIXELS, ReportError, TOOL, VERSION};
-use crate::results::Row;
+use crate::results::{Results, Row};
 
 /// One setting on the picture.
 #[derive(Clone, Copy, Debug)]
@@ -55,33 +57,13 @@ pub fn pareto(
     bounds: Bounds,
     footer: &str,
 ) -> Result<(Vec<u8>, String), ReportError> {
-    let mut frame = Frame::new(1000.0);
+    let mut frame = Frame::new(super::WIDE);
     frame.head(
         "Utilisation against what it costs",
-        "Each faint point is a run, each square the mean of a setting; up and to the left is better. The line joins the settings that none \
+        "Each faint point is a run, each mark the mean of a setting, by shape and colour; up and to the left is better. The line joins the settings that none \
          beats in both; dashed: the bound that was asked for. A cost of zero stands at the left edge.",
     );
-    legend(&mut frame, dots);
-    let mut csv = String::from("panel,what,algorithm,setting,x,utilisation\n");
-    let y = utilisations(dots);
-    let grid = Grid {
-        x: Axis::log(Unit::Micros, 1.0, 10.0),
-        y,
-        x_title: "",
-        y_title: "Utilisation",
-        least: 420.0,
-        height: 330.0,
-    };
-    let rects = grid.places(&mut frame, COSTS.len());
-    for ((cost, rect), bound) in COSTS.iter().zip(rects).zip(bounds) {
-        let panel = Panel {
-            rect,
-            x: costs(cost, dots, bound),
-            y,
-        };
-        panel.axes(&mut frame.scene);
-        draw(&mut frame.scene, &panel, cost, dots, bound, &mut csv);
-    }
+    let csv = body(&mut frame, dots, bounds);
     frame.foot(&format!("{footer} · {TOOL} {VERSION}"));
     let png = frame
         .finish()
@@ -93,12 +75,64 @@ pub fn pareto(
     Ok((png, csv))
 }
 
+/// How to read it in the report of a scenario.
+pub(in crate::report) const RUNS: &str = "Each faint point is a run, each mark the mean of an algorithm, by shape and \
+     colour; up and to the left is better. The line joins those that none beats in both. A cost of zero stands at the left edge.";
+
+/// The runs of a report, an algorithm under a driver for a setting; returns what is drawn as CSV.
+pub(super) fn of_results(frame: &mut Frame, subject: &Subject, results: &Results) -> String {
+    let lines = rows::lines(subject, results);
+    let runs: Vec<Vec<Row>> = lines
+        .iter()
+        .map(|line| line.rows.iter().map(|row| (*row).clone()).collect())
+        .collect();
+    let dots: Vec<Dot<'_>> = lines
+        .iter()
+        .zip(&runs)
+        .map(|(line, rows)| Dot {
+            rank: subject.rank(line.algorithm),
+            label: line.algorithm,
+            name: &line.name,
+            rows,
+            chosen: false,
+        })
+        .collect();
+    body(frame, &dots, [None, None])
+}
+
+/// Legend and panels; returns what is drawn as CSV.
+fn body(frame: &mut Frame, dots: &[Dot<'_>], bounds: Bounds) -> String {
+    legend(frame, dots);
+    let mut csv = String::from("panel,what,algorithm,setting,x,utilisation\n");
+    let y = utilisations(dots);
+    let grid = Grid {
+        x: Axis::log(Unit::Micros, 1.0, 10.0),
+        y,
+        x_title: "",
+        y_title: "Utilisation",
+        least: 420.0,
+        height: 330.0,
+    };
+    let rects = grid.places(frame, COSTS.len());
+    for ((cost, rect), bound) in COSTS.iter().zip(rects).zip(bounds) {
+        let panel = Panel {
+            rect,
+            x: costs(cost, dots, bound),
+            y,
+        };
+        panel.axes(&mut frame.scene);
+        draw(&mut frame.scene, &panel, cost, dots, bound, &mut csv);
+    }
+    csv
+}
+
 fn legend(frame: &mut Frame, dots: &[Dot<'_>]) {
     let mut entries: Vec<(Sample, &str)> = Vec::new();
     for dot in dots {
         if entries.iter().all(|(_, label)| *label != dot.label) {
+            let (shape, hollow) = rows::shape(dot.rank);
             entries.push((
-                Sample::Line(Stroke::solid(Ink::Series(dot.rank), 5.0)),
+                Sample::Mark(shape, Ink::Series(dot.rank), hollow),
                 dot.label,
             ));
         }
@@ -187,13 +221,9 @@ fn draw(
     let line: Vec<Point> = front.iter().map(|(x, y)| place(*x, *y)).collect();
     scene.line(line, FRONT);
     for (dot, x, y) in &means {
-        scene.mark(
-            place(*x, *y),
-            Shape::Square,
-            5.0,
-            Ink::Series(dot.rank),
-            false,
-        );
+        let (shape, hollow) = rows::shape(dot.rank);
+        let size = if dots.len() > 40 { 5.5 } else { 9.0 };
+        scene.mark(place(*x, *y), shape, size, Ink::Series(dot.rank), hollow);
         note("mean", dot, *x, *y);
     }
     if let Some(bound) = bound {
@@ -210,7 +240,8 @@ fn draw(
     for (dot, x, y) in means.iter().filter(|(dot, ..)| dot.chosen) {
         let at = place(*x, *y);
         scene.mark(at, Shape::Circle, 15.0, Ink::Text, true);
-        scene.mark(at, Shape::Square, 6.0, Ink::Series(dot.rank), false);
+        let (shape, hollow) = rows::shape(dot.rank);
+        scene.mark(at, shape, 6.5, Ink::Series(dot.rank), hollow);
         let style = Style::new(12.0, Ink::Text).bold().rimmed();
         let words = format!("chosen: {}", dot.label);
         if at.0 > panel.rect.left + panel.rect.width() * 0.55 {
