@@ -5,7 +5,7 @@ import { byId, keyed, make, say, show } from "./dom.js";
 import { count, duration, rate, time } from "./format.js";
 import { Chart, History } from "./chart.js";
 import { UserPanel, changed } from "./user.js";
-import { UserTable, share } from "./users.js";
+import { UserTable } from "./users.js";
 
 const LIST_INTERVAL = 2000;
 const SLOW_INTERVAL = 5000;
@@ -106,14 +106,13 @@ function choose(name, asked) {
 
 function tiles() {
   const throttled = table.users.filter((user) => user.throttled_share >= 0.5).length;
-  const full = table.users.filter((user) => (share(user).share ?? 0) >= 0.95).length;
   const failed = errors.length < 2 ? 0 : errors.at(-1).total - errors[0].total;
   const values = [
     ["Down", rate(latest.down_Bps.instantaneous), `peak ${rate(latest.down_Bps.peak)}`],
     ["Up", rate(latest.up_Bps.instantaneous), `peak ${rate(latest.up_Bps.peak)}`],
     ["Sessions", count(latest.sessions), `${count(latest.waiting)} waiting for a limit`],
     ["Users", count(latest.users), `${count(table.users.filter((user) => user.connections > 0).length)} connected`],
-    ["At their limit", count(full), `${count(throttled)} throttled most of the time`],
+    ["Throttled", count(throttled), "users, most of the time"],
     ["Errors", count(failed), "in five minutes"],
   ];
   keyed(byId("tiles"), values, ([key]) => key, ([key]) => make("div", { class: "tile" }, make("dt", {}, key), make("dd"), make("dd", { class: "note" })), (tile, [, value, note]) => {

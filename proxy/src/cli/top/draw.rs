@@ -176,9 +176,8 @@ fn bar(share: f64) -> String {
     )]
     let eighths = eighths as usize;
     let mut bar = "█".repeat(eighths / 8);
-    if eighths % 8 > 0 {
-        bar.extend("▏▎▍▌▋▊▉".chars().nth(eighths % 8 - 1));
-    }
+    let rest = (eighths % 8).checked_sub(1);
+    bar.extend(rest.and_then(|part| "▏▎▍▌▋▊▉".chars().nth(part)));
     format!("{bar:·<BAR$}")
 }
 
