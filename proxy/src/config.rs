@@ -145,6 +145,9 @@ pub struct Timeouts {
     pub keep_alive: Duration,
     /// From the signal to stop until open connections are cut.
     pub drain: Duration,
+    /// How long users are let in as last read while the database is away; beyond it
+    /// nobody is.
+    pub database: Duration,
 }
 
 /// How many there may be.
@@ -199,7 +202,7 @@ impl Config {
 
 impl Default for Timeouts {
     /// 10 s for a handshake, 10 s to connect, silent for 24 h or 10 min half-closed, 1 min between
-    /// two HTTP requests, 30 s to drain.
+    /// two HTTP requests, 30 s to drain, 1 h without the database.
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(10),
@@ -208,6 +211,7 @@ impl Default for Timeouts {
             half_closed: Duration::from_secs(600),
             keep_alive: Duration::from_secs(60),
             drain: Duration::from_secs(30),
+            database: Duration::from_secs(3_600),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -20,6 +21,7 @@ use crate::protocol::Credentials;
 mod account;
 mod agenda;
 mod calendar;
+mod contact;
 mod edit;
 mod ledger;
 mod legacy;
@@ -57,6 +59,7 @@ pub use shadowsocks::{Access, Report, Subscriber, name_of};
 pub use store::{Database, StoreError};
 
 use agenda::Agenda;
+use contact::Errand;
 use ledger::Ledger;
 use lockout::{Leave, Lockout};
 use password::{Passwords, Question, Verdict};
@@ -226,6 +229,11 @@ impl Users {
         }
         let cap = budget::Cap::new(bandwidth.limit, bandwidth.floor, Clock::new());
         self.0.clock.set_cap(cap);
+    }
+
+    /// How long a database that is away keeps nobody out.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.0.ledger.contact.set_patience(patience);
     }
 
     /// Adds one user.
@@ -460,13 +468,21 @@ impl Users {
     /// is written next time.
     pub(crate) async fn flush(&self) -> Result<(), StoreError> {
         let _writing = self.0.writing.lock().await;
-        self.0.ledger.flush(&self.0.store).await
+        let done = self.0.ledger.flush(&self.0.store).await;
+        self.0.ledger.contact.note(Errand::Write, done.is_ok());
+        done
     }
 
     /// Looks at those whose period or account ends, and reads everybody again
     /// if another process has changed somebody.
     pub(crate) async fn refresh(&self) -> Result<(), UserError> {
         self.0.agenda.attend(Moment::now());
+        let done = self.refresh_now().await;
+        self.0.ledger.contact.note(Errand::Read, done.is_ok());
+        done
+    }
+
+    async fn refresh_now(&self) -> Result<(), UserError> {
         if self.0.store.revision().await? == self.0.revision.load(Ordering::Relaxed) {
             return Ok(());
         }

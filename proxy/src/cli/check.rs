@@ -191,6 +191,7 @@ fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
         ("timeouts", "half_closed", time(timeouts.half_closed)),
         ("timeouts", "keep_alive", time(timeouts.keep_alive)),
         ("timeouts", "drain", time(timeouts.drain)),
+        ("timeouts", "database", time(timeouts.database)),
         ("caps", "connections", caps.connections.into()),
         ("caps", "handshakes", caps.handshakes.into()),
         (

@@ -14,6 +14,7 @@
 //! half_closed = "600s"
 //! keep_alive = "60s"
 //! drain = "30s"
+//! database = "3600s"
 //!
 //! [caps]
 //! connections = 9000
@@ -222,6 +223,7 @@ struct TimeoutsTable {
     half_closed: Option<Text<Length>>,
     keep_alive: Option<Text<Length>>,
     drain: Option<Text<Length>>,
+    database: Option<Text<Length>>,
 }
 
 /// What a file says about the log.
@@ -358,6 +360,10 @@ impl File {
             self.timeouts.keep_alive.map(length),
         );
         set(&mut config.timeouts.drain, self.timeouts.drain.map(length));
+        set(
+            &mut config.timeouts.database,
+            self.timeouts.database.map(length),
+        );
         set(&mut config.caps.connections, self.caps.connections);
         set(&mut config.caps.handshakes, self.caps.handshakes);
         set(

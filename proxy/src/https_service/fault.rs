@@ -86,6 +86,7 @@ impl Fault {
     pub(crate) const fn status(&self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
+            Self::Login(LoginError::Barred(Revocation::Unknown)) => 503,
             Self::Login(LoginError::Barred(_)) | Self::Egress(_, EgressKind::Denied) => 403,
             Self::Login(LoginError::Refused) | Self::NoLogin => 407,
             Self::TooMany(_) | Self::Quota(..) => 429,

@@ -108,6 +108,7 @@ impl From<Revocation> for Reason {
             Revocation::Changed => Self::Revoked,
             Revocation::OverQuota => Self::Quota,
             Revocation::Expired => Self::Expired,
+            Revocation::Unknown => Self::Internal,
         }
     }
 }

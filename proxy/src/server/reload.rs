@@ -114,6 +114,7 @@ impl Handle {
         };
         let shared = self.current.borrow().with(&running, &self.own);
         resize(&shared.places, before, running.caps.connections);
+        shared.users.set_patience(running.timeouts.database);
         if let Some(bandwidth) = bandwidth {
             shared.users.set_bandwidth(bandwidth);
         }

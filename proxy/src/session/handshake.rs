@@ -11,7 +11,7 @@ use crate::protocol::opening::Opening;
 use crate::protocol::socks5::Command;
 use crate::protocol::{Credentials, Dialect, Target, WireError, line, socks5};
 use crate::server::Shared;
-use crate::users::{Authenticated, LoginError, NewUser, StoreError, UserError};
+use crate::users::{Authenticated, LoginError, NewUser, Revocation, StoreError, UserError};
 
 /// Speaks the dialect of `opening`. `None` is a client that wanted an account,
 /// has it, and wants no more.
@@ -122,6 +122,7 @@ pub(super) async fn http(
             Err(error) => {
                 let status = match error {
                     LoginError::Refused => Status::ProxyAuthenticationRequired,
+                    LoginError::Barred(Revocation::Unknown) => Status::ServiceUnavailable,
                     LoginError::Barred(_) => Status::Forbidden,
                     _ => Status::ServiceUnavailable,
                 };

@@ -93,6 +93,9 @@ pub enum Revocation {
     /// See [`Standing::Expired`].
     #[error("the account has expired")]
     Expired,
+    /// The database has been away for so long that nobody knows.
+    #[error("the database has been away for too long")]
+    Unknown,
 }
 
 #[derive(Debug, Default)]
@@ -221,6 +224,9 @@ impl Account {
     }
 
     fn admit_if(self: Arc<Self>, fits: impl Fn(&str) -> bool) -> Result<Authenticated, Revocation> {
+        if self.ledger.contact.is_lost() {
+            return Err(Revocation::Unknown);
+        }
         let now = Moment::now();
         let mut state = self.state.lock();
         if state.review_at.is_some_and(|at| at <= now) {

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::account::Account;
 use super::calendar::{Moment, Period};
+use super::contact::Contact;
 use super::store::{Booked, Delta, Store, StoreError};
 use super::{Direction, PeriodUsage, Usage};
 
@@ -17,6 +18,7 @@ const NEVER: u64 = u64::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     waiting: Mutex<Vec<Arc<Account>>>,
+    pub(super) contact: Contact,
     writes: Mutex<Writes>,
 }
 

@@ -61,3 +61,31 @@ async fn a_server_keeps_exact_accounts_while_the_database_comes_and_goes() {
     assert_eq!(moved(NAME), Some((20, 20)));
     assert_eq!(moved("bob"), Some((5, 5)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_let_in_when_the_database_has_been_away_for_too_long() {
+    let Some(mut postgres) = Postgres::start() else {
+        return;
+    };
+    let database: Database = postgres.url().parse().unwrap();
+    let proxy = Proxy::start_with(Limits::Unlimited, |config| {
+        config.database = database.clone();
+        config.timeouts.database = Duration::from_millis(300);
+    })
+    .await;
+    let target = echo().await;
+    let mut client = proxy.line(target).await;
+    let lets_in = async |wanted: bool| {
+        while proxy.lets_in(target).await != wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(proxy.lets_in(target).await);
+    tokio::task::block_in_place(|| postgres.stop());
+    in_time(lets_in(false)).await;
+    // Whoever is in stays in.
+    client.write_all(b"hello").await.unwrap();
+    assert_eq!(read_exact(&mut client, 5).await, b"hello");
+    tokio::task::block_in_place(|| postgres.run());
+    in_time(lets_in(true)).await;
+}

@@ -41,6 +41,7 @@ impl Proxy {
         config.allow_egress = vec!["127.0.0.0/8".parse().unwrap()];
         config.password_cost = PasswordCost::LEAST;
         config.timeouts.drain = Duration::from_secs(5);
+        config.workers = 2;
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
         let addresses = server.addrs().to_vec();
@@ -90,6 +91,14 @@ impl Proxy {
         let reply = read_line(&mut client).await;
         assert!(reply.ends_with("\r\n"), "{reply:?}");
         client
+    }
+
+    /// Whether the line handshake succeeds.
+    pub(crate) async fn lets_in(&self, target: SocketAddr) -> bool {
+        let mut client = self.connect().await;
+        let line = format!("{} {} {NAME} {PASSWORD}\r\n", target.ip(), target.port());
+        client.write_all(line.as_bytes()).await.unwrap();
+        read_line(&mut client).await.ends_with("\r\n")
     }
 
     /// A tunnel by SOCKS5.
