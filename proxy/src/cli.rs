@@ -19,6 +19,8 @@ mod init;
 mod logging;
 mod run;
 mod settings;
+#[cfg(feature = "shadowsocks")]
+mod shadowsocks;
 mod systemd;
 #[cfg(feature = "top")]
 mod top;

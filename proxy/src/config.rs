@@ -18,7 +18,7 @@ pub mod file;
 mod shadowsocks;
 
 #[cfg(feature = "shadowsocks")]
-pub use shadowsocks::{Shadowsocks, UdpLimit};
+pub use shadowsocks::{Grpc, NoPanel, Panel, Shadowsocks, Source, UdpLimit};
 pub mod https_service;
 
 pub use https_service::HttpsService;

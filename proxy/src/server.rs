@@ -217,6 +217,7 @@ impl Server {
             None => None,
             Some(settings) => {
                 let front = Front::open(settings, users.clone()).map_err(BindError::Salts)?;
+                front.prepare().await;
                 let (bound, _) = front.listen().await;
                 Some((front, bound))
             }

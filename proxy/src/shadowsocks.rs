@@ -34,6 +34,7 @@ mod presence;
 mod replay;
 mod roster;
 mod sealed;
+mod source;
 mod tcp;
 mod turnstile;
 mod udp;
@@ -42,7 +43,7 @@ use associations::Associations;
 use counters::Counters;
 pub(crate) use port::Venue;
 use port::{Port, Sockets};
-use presence::Presence;
+use presence::{Presence, Whereabouts};
 use replay::Replay;
 use roster::{Member, Roster};
 use turnstile::Turnstile;
@@ -138,6 +139,39 @@ impl Front {
         (bound, all)
     }
 
+    /// Keeps the users as the source says.
+    fn follow_source(self: &Arc<Self>, venue: &Venue) {
+        let (front, every) = (Arc::clone(self), self.settings.sync);
+        let stopping = venue.stopping.clone();
+        match self.settings.source.clone() {
+            None => {}
+            Some(config::Source::File(path)) => {
+                venue
+                    .sessions
+                    .spawn(async move { source::file::run(front, &path, every, stopping).await });
+            }
+            #[cfg(feature = "panel")]
+            Some(config::Source::Panel(panel)) => {
+                venue
+                    .sessions
+                    .spawn(source::panel::run(front, panel, every, stopping));
+            }
+            #[cfg(not(feature = "panel"))]
+            Some(config::Source::Panel(_)) => {
+                let _ = (front, every, stopping);
+                tracing::error!("this program is built without panels");
+            }
+        }
+    }
+
+    /// Where the users with a number are, by it.
+    fn whereabouts(&self) -> HashMap<i64, Whereabouts> {
+        let users = self.users.subscribed().into_iter();
+        let there = users
+            .filter_map(|(account, access)| Some((access.number?, self.presence.of(account.id()))));
+        there.collect()
+    }
+
     /// The users of each port, as they should be. Who is as before stays the
     /// same; sessions of others end.
     fn rosters(&self) -> BTreeMap<u16, Roster> {
@@ -187,8 +221,19 @@ impl Front {
         ports.into_iter().filter_map(roster).collect()
     }
 
+    /// Reads what can be read of the users at once, so that they are served from
+    /// the start.
+    pub(crate) async fn prepare(&self) {
+        if let Some(config::Source::File(path)) = &self.settings.source
+            && let Err(error) = source::file::read(self, path).await
+        {
+            tracing::error!(path = %path.display(), error, "shadowsocks users stay as they are");
+        }
+    }
+
     /// Serves until the server stops: first what was listened on already.
     pub(crate) async fn run(self: Arc<Self>, first: Vec<Bound>, venue: Venue) {
+        self.follow_source(&venue);
         let mut changed = self.users.watch_subscribed();
         let mut bound = first;
         let mut all = false;

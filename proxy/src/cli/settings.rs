@@ -37,6 +37,9 @@ pub(crate) struct ConfigArgs {
         value_delimiter = ','
     )]
     allow_egress: Vec<IpNet>,
+    #[cfg(feature = "shadowsocks")]
+    #[command(flatten)]
+    shadowsocks: super::shadowsocks::ShadowsocksArgs,
 }
 
 /// Where the admin API is.
@@ -94,8 +97,17 @@ impl ConfigArgs {
         };
         let file = File::parse(self.config.as_deref().unwrap_or(Path::new("")), &text);
         let file = file.map_err(Failure::request)?;
-        let (log, says_listen) = (file.log(), file.says_listen());
+        let says_listen = file.says_listen();
         let says_admin = file.says_admin();
+        #[cfg_attr(
+            not(feature = "shadowsocks"),
+            expect(unused_mut, reason = "nobody else says anything")
+        )]
+        let mut log = file.log();
+        #[cfg(feature = "shadowsocks")]
+        if log.level.is_none() {
+            log.level = self.shadowsocks.log_level();
+        }
         let database = self.database.resolve(file.database());
         let mut config = Config::new(database.clone());
         config.workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -106,6 +118,9 @@ impl ConfigArgs {
         }
         config.allow_egress.extend(&self.allow_egress);
         self.admin.apply(says_admin, &mut config);
+        #[cfg(feature = "shadowsocks")]
+        self.shadowsocks
+            .apply(&mut config, state_directory().join("shadowsocks.salts"))?;
         Ok(Settings {
             config,
             log,

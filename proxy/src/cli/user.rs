@@ -12,6 +12,8 @@ mod books;
 mod import;
 mod lines;
 mod print;
+#[cfg(feature = "shadowsocks")]
+mod shadowsocks;
 
 pub(crate) use args::PasswordFile;
 use args::{Common, One, PasswordArg, ResetArgs, RuleArgs};
@@ -58,6 +60,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Let a user in by shadowsocks, on a port of their own or shared with others.
+    #[cfg(feature = "shadowsocks")]
+    Shadowsocks(shadowsocks::Shadowsocks),
     /// Let a user log in again.
     Enable(One),
     /// Close a user's connections and let them not log in.
@@ -141,6 +146,8 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             };
             edit(name, change, common).await
         }
+        #[cfg(feature = "shadowsocks")]
+        Command::Shadowsocks(shadowsocks) => shadowsocks.run().await,
         Command::Enable(one) => enable(one, true).await,
         Command::Disable(one) => enable(one, false).await,
         Command::Usage(one) => {
@@ -199,6 +206,8 @@ pub(crate) fn failure(error: UserError) -> Failure {
         UserError::Store(StoreError::Exists { .. } | StoreError::Unknown { .. })
         | UserError::Name { .. }
         | UserError::Password(proxy::users::PasswordError::Unfit) => Failure::request(error),
+        #[cfg(feature = "shadowsocks")]
+        UserError::Key(_) => Failure::request(error),
         error => Failure::environment(error),
     }
 }

@@ -102,6 +102,23 @@
 //! check_path = "/health" # that it accepts a connection
 //! fall = 3
 //! rise = 2
+//!
+//! # Shadowsocks servers, on the ports of the users who have one.
+//! [shadowsocks]
+//! listen = "0.0.0.0"
+//! idle = "3600s"          # silence of a TCP session; as in [timeouts] if left out
+//! udp_idle = "60s"        # silence of a UDP association
+//! udp_associations = 4096 # of all users; one more ends the one that is silent longest
+//! udp = "shape"           # beyond a limit datagrams wait; or police: they are dropped
+//! allow_unencrypted = false # true: users with the method none are served
+//! replay_file = "/var/lib/weirgate/shadowsocks.salts"
+//! users = "/etc/weirgate/userconfigs.json" # or panel = "https://panel.example/api/users/1/?token=..."
+//! sync = "60s"            # how often these are read again
+//! metrics = "127.0.0.1:9888" # in the names of aioshadowsocks
+//! [shadowsocks.grpc]      # the control interface of aioshadowsocks
+//! listen = "127.0.0.1:5000"
+//! token = "a long secret" # may be left out on loopback
+//! tls = false             # true: by the certificate in [tls]
 //! ```
 
 use std::collections::BTreeMap;
@@ -129,6 +146,8 @@ use crate::users::{Database, LimitError, Limits};
 
 mod https_service;
 mod problem;
+#[cfg(feature = "shadowsocks")]
+mod shadowsocks;
 
 use https_service::HttpsServiceTable;
 
@@ -156,6 +175,8 @@ pub struct File {
     tls: Option<TlsTable>,
     https_service: Option<HttpsServiceTable>,
     admin: AdminTable,
+    #[cfg(feature = "shadowsocks")]
+    shadowsocks: Option<shadowsocks::ShadowsocksTable>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -390,6 +411,10 @@ impl File {
         }
         if let Some(table) = self.https_service {
             table.apply(config.https_service.get_or_insert_default());
+        }
+        #[cfg(feature = "shadowsocks")]
+        if let Some(shadowsocks) = self.shadowsocks {
+            config.shadowsocks = Some(shadowsocks.resolve());
         }
         if !self.listener.is_empty() && !listens {
             // Whoever describes listeners wants these, not the default one.

@@ -146,11 +146,15 @@ impl Users {
 
     /// Brings those with a number to what `wanted` says: adds, changes, and lets
     /// those out that it leaves out. Who is as they should be is not touched.
-    /// Says how many were changed.
+    /// Says how many were changed. Those in `kept` stay as they are.
     ///
     /// # Errors
     /// [`UserError`]; what was done before it stays done.
-    pub async fn subscribe_all(&self, wanted: &[Subscriber]) -> Result<usize, UserError> {
+    pub async fn subscribe_all(
+        &self,
+        wanted: &[Subscriber],
+        kept: &[i64],
+    ) -> Result<usize, UserError> {
         let mut before: HashMap<i64, String> = HashMap::new();
         for (account, access) in self.subscribed() {
             if let Some(number) = access.number {
@@ -162,6 +166,9 @@ impl Users {
             if let Some(number) = subscriber.access.number {
                 before.remove(&number);
             }
+        }
+        for number in kept {
+            before.remove(number);
         }
         for name in before.into_values() {
             if self.get(&name).is_some_and(|user| user.enabled) {

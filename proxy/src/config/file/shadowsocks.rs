@@ -1,0 +1,74 @@
+//! The table `[shadowsocks]`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{Length, Text, length, set};
+use crate::config::{Grpc, Panel, Shadowsocks, Source, UdpLimit};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShadowsocksTable {
+    listen: Option<Text<IpAddr>>,
+    idle: Option<Text<Length>>,
+    udp_idle: Option<Text<Length>>,
+    udp_associations: Option<usize>,
+    udp: Option<UdpWord>,
+    #[serde(default)]
+    allow_unencrypted: bool,
+    replay_file: Option<PathBuf>,
+    users: Option<PathBuf>,
+    panel: Option<Text<Panel>>,
+    sync: Option<Text<Length>>,
+    grpc: Option<GrpcTable>,
+    metrics: Option<Text<SocketAddr>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum UdpWord {
+    Shape,
+    Police,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrpcTable {
+    listen: Text<SocketAddr>,
+    token: Option<String>,
+    #[serde(default)]
+    tls: bool,
+}
+
+impl ShadowsocksTable {
+    pub(super) fn resolve(self) -> Shadowsocks {
+        let mut front = Shadowsocks::default();
+        set(&mut front.listen, self.listen.map(|listen| listen.0));
+        front.idle = self.idle.map(length);
+        set(&mut front.udp_idle, self.udp_idle.map(length));
+        set(&mut front.udp_associations, self.udp_associations);
+        set(
+            &mut front.udp,
+            self.udp.map(|word| match word {
+                UdpWord::Shape => UdpLimit::Shape,
+                UdpWord::Police => UdpLimit::Police,
+            }),
+        );
+        front.allow_unencrypted = self.allow_unencrypted;
+        front.replay_file = self.replay_file;
+        front.source = match (self.panel, self.users) {
+            (Some(panel), _) => Some(Source::Panel(panel.0)),
+            (None, users) => users.map(Source::File),
+        };
+        set(&mut front.sync, self.sync.map(length));
+        front.grpc = self.grpc.map(|grpc| Grpc {
+            listen: grpc.listen.0,
+            token: grpc.token,
+            tls: grpc.tls,
+        });
+        front.metrics = self.metrics.map(|metrics| metrics.0);
+        front
+    }
+}
