@@ -19,7 +19,7 @@ use crate::https_service::Service;
 use crate::metrics::Reason;
 use crate::sessions::Sessions;
 #[cfg(feature = "shadowsocks")]
-use crate::shadowsocks::{Bound, Front, Venue};
+use crate::shadowsocks::{Aside, Bound, Front, Venue};
 use crate::tls::{Certificates, TlsError};
 use crate::users::{StoreError, UserError, Users};
 use crate::{session, socket};
@@ -57,7 +57,7 @@ pub struct Server {
     workers: Workers,
     handle: Handle,
     #[cfg(feature = "shadowsocks")]
-    shadowsocks: Option<(Arc<Front>, Vec<Bound>)>,
+    shadowsocks: Option<(Arc<Front>, Vec<Bound>, Aside)>,
     #[cfg(feature = "admin")]
     admin: crate::admin::Admin,
 }
@@ -216,10 +216,14 @@ impl Server {
         let shadowsocks = match config.shadowsocks.clone() {
             None => None,
             Some(settings) => {
-                let front = Front::open(settings, users.clone()).map_err(BindError::Salts)?;
+                let front = Front::open(settings, config.tls.clone(), users.clone());
+                let front = front.map_err(BindError::Salts)?;
+                let aside = front.listen_aside().await;
+                let aside =
+                    aside.map_err(|(address, source)| BindError::Listen { address, source })?;
                 front.prepare().await;
                 let (bound, _) = front.listen().await;
-                Some((front, bound))
+                Some((front, bound, aside))
             }
         };
         let (allowed, after) = (config.allow_egress.clone(), config.timeouts.connect);
@@ -335,14 +339,14 @@ impl Server {
                 .spawn(accept::run(entrance.listener, stopping, admit));
         }
         #[cfg(feature = "shadowsocks")]
-        if let Some((front, bound)) = self.shadowsocks {
+        if let Some((front, bound, aside)) = self.shadowsocks {
             let venue = Venue {
                 current: current.subscribe(),
                 stopping: shared.stopping.clone(),
                 sessions: sessions.clone(),
                 workers: workers.clone(),
             };
-            tokio::spawn(front.run(bound, venue));
+            tokio::spawn(front.run(bound, aside, venue));
         }
         #[cfg(feature = "https-service")]
         if let Some(service) = shared.service.clone() {

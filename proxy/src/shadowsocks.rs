@@ -18,18 +18,24 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::protocol::shadowsocks::{Method, Refused};
+use crate::tls::TlsFiles;
 use crate::users::Users;
 
 mod association;
-#[allow(dead_code, reason = "metrics read it")]
 mod associations;
 mod counters;
+#[cfg(feature = "grpc")]
+mod decryption;
+#[cfg(feature = "grpc")]
+mod grpc;
+#[cfg(feature = "panel")]
+mod metrics;
 mod port;
-#[allow(dead_code, reason = "reports and metrics read it")]
 mod presence;
 mod replay;
 mod roster;
@@ -58,6 +64,11 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Front {
     settings: config::Shadowsocks,
+    #[cfg_attr(
+        not(feature = "grpc"),
+        expect(dead_code, reason = "gRPC alone is under TLS")
+    )]
+    tls: Option<TlsFiles>,
     users: Users,
     salts: Replay,
     datagrams: Replay,
@@ -76,7 +87,11 @@ struct State {
 
 impl Front {
     /// Opens what outlives the process.
-    pub(crate) fn open(settings: config::Shadowsocks, users: Users) -> io::Result<Arc<Self>> {
+    pub(crate) fn open(
+        settings: config::Shadowsocks,
+        tls: Option<TlsFiles>,
+        users: Users,
+    ) -> io::Result<Arc<Self>> {
         let (salts, datagrams) = match &settings.replay_file {
             None => (Replay::in_memory(REMEMBERED), Replay::in_memory(REMEMBERED)),
             Some(path) => {
@@ -92,6 +107,7 @@ impl Front {
         Ok(Arc::new(Self {
             associations,
             settings,
+            tls,
             users,
             salts,
             datagrams,
@@ -164,7 +180,71 @@ impl Front {
         }
     }
 
+    /// Listens for those who ask about users and metrics, and says what is to be
+    /// served.
+    ///
+    /// # Errors
+    /// An address that cannot be listened on.
+    pub(crate) async fn listen_aside(&self) -> Result<Aside, (SocketAddr, io::Error)> {
+        let listen = async |address: Option<SocketAddr>| match address {
+            None => Ok(None),
+            Some(address) => match TcpListener::bind(address).await {
+                Ok(listener) => Ok(Some(listener)),
+                Err(error) => Err((address, error)),
+            },
+        };
+        let grpc = self.settings.grpc.as_ref().map(|grpc| grpc.listen);
+        Ok(Aside {
+            grpc: listen(grpc).await?,
+            metrics: listen(self.settings.metrics).await?,
+        })
+    }
+
+    /// Answers those who ask about users and metrics.
+    fn serve_aside(self: &Arc<Self>, aside: Aside, venue: &Venue) {
+        let Aside { grpc, metrics } = aside;
+        #[cfg(feature = "grpc")]
+        if let Some((listener, grpc)) = grpc.zip(self.settings.grpc.clone()) {
+            let (front, tls, venue) = (Arc::clone(self), self.tls.clone(), venue.clone());
+            tokio::spawn(async move {
+                if let Err(error) = grpc::run(front, grpc, listener, tls, venue).await {
+                    tracing::error!(%error, "gRPC has stopped");
+                }
+            });
+        }
+        #[cfg(not(feature = "grpc"))]
+        if grpc.is_some() {
+            tracing::error!("this program is built without gRPC");
+        }
+        #[cfg(feature = "panel")]
+        if let Some(listener) = metrics {
+            let stopping = venue.stopping.clone();
+            tokio::spawn(metrics::run(Arc::clone(self), listener, stopping));
+        }
+        #[cfg(not(feature = "panel"))]
+        if metrics.is_some() {
+            tracing::error!(
+                stopping = venue.stopping.is_cancelled(),
+                "this program is built without metrics"
+            );
+        }
+    }
+
+    /// Where the user with this number is.
+    #[cfg(feature = "grpc")]
+    fn whereabouts_of(&self, number: i64) -> Whereabouts {
+        let users = self.users.subscribed();
+        let mut fits = users
+            .iter()
+            .filter(|(_, access)| access.number == Some(number));
+        let there = fits
+            .next()
+            .map(|(account, _)| self.presence.of(account.id()));
+        there.unwrap_or_default()
+    }
+
     /// Where the users with a number are, by it.
+    #[cfg(feature = "panel")]
     fn whereabouts(&self) -> HashMap<i64, Whereabouts> {
         let users = self.users.subscribed().into_iter();
         let there = users
@@ -232,8 +312,9 @@ impl Front {
     }
 
     /// Serves until the server stops: first what was listened on already.
-    pub(crate) async fn run(self: Arc<Self>, first: Vec<Bound>, venue: Venue) {
+    pub(crate) async fn run(self: Arc<Self>, first: Vec<Bound>, aside: Aside, venue: Venue) {
         self.follow_source(&venue);
+        self.serve_aside(aside, &venue);
         let mut changed = self.users.watch_subscribed();
         let mut bound = first;
         let mut all = false;
@@ -249,6 +330,13 @@ impl Front {
             (bound, all) = self.listen().await;
         }
     }
+}
+
+/// What listens beside the ports and is not served yet.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    grpc: Option<TcpListener>,
+    metrics: Option<TcpListener>,
 }
 
 /// A port that listens and is not served yet.

@@ -222,6 +222,7 @@ impl Open<'_> {
 
     fn moved(&self, bytes: usize, purse: &mut Purse<'_>) {
         purse.count(bytes);
+        self.association.receiver.front.counters.transmitted(bytes);
         *self.moved.lock() = Instant::now();
     }
 

@@ -29,7 +29,10 @@ pub(super) struct Counters {
     pub(super) connections: AtomicU64,
     pub(super) replays: AtomicU64,
     pub(super) failures: AtomicU64,
+    pub(super) transmitted: AtomicU64,
     pub(super) find: Histogram,
+    pub(super) encrypt: Histogram,
+    pub(super) decrypt: Histogram,
 }
 
 /// How long something took.
@@ -44,6 +47,12 @@ impl Counters {
     /// One more connection.
     pub(super) fn connected(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Payload has passed.
+    pub(super) fn transmitted(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.transmitted.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// A client was found.
@@ -62,6 +71,23 @@ impl Counters {
 }
 
 impl Histogram {
+    /// Counts by upper bound in seconds, the count of all, and the sum in seconds.
+    pub(super) fn read(&self) -> ([(f64, u64); 14], u64, f64) {
+        let mut buckets = [(0.0, 0); 14];
+        let counts = BOUNDS.iter().zip(&self.counts);
+        for (bucket, (bound, count)) in buckets.iter_mut().zip(counts) {
+            let bound = Duration::from_nanos(*bound).as_secs_f64();
+            *bucket = (bound, count.load(Ordering::Relaxed));
+        }
+        let sum = Duration::from_nanos(self.nanos.load(Ordering::Relaxed));
+        (
+            buckets,
+            self.total.load(Ordering::Relaxed),
+            sum.as_secs_f64(),
+        )
+    }
+
+    /// Counts one.
     pub(super) fn observe(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let bounds = BOUNDS.iter().zip(&self.counts);

@@ -18,7 +18,7 @@ const REMEMBERED_PLACES: usize = 4_096;
 /// Users who came last from anywhere.
 const HOT: usize = 64;
 /// Keys that are tried in one go, before others have their turn.
-const BREATH: usize = 64;
+const BREATH: usize = 256;
 
 /// A user of a port.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -31,6 +32,7 @@ pub(super) struct Sealed {
     /// What of the inbox is opened and not taken.
     plain: Range<usize>,
     outgoing: Outgoing,
+    front: Arc<Front>,
     /// What is sealed and not written from `sent` on.
     outbox: Vec<u8>,
     sent: usize,
@@ -40,7 +42,6 @@ pub(super) struct Sealed {
 enum Outgoing {
     /// Nothing was said yet.
     Silent {
-        front: Arc<Front>,
         member: Arc<Member>,
         /// The salt of the client.
         salt: Box<[u8]>,
@@ -64,11 +65,8 @@ impl Sealed {
             inbox,
             at: 0,
             plain: 0..0,
-            outgoing: Outgoing::Silent {
-                front,
-                member,
-                salt,
-            },
+            outgoing: Outgoing::Silent { member, salt },
+            front,
             outbox: Vec::new(),
             sent: 0,
         }
@@ -77,9 +75,17 @@ impl Sealed {
     /// Opens the next piece that is all here; whether there was one.
     fn open(&mut self) -> Result<bool, Refused> {
         let rest = self.inbox.get_mut(self.at..).unwrap_or_default();
+        if rest.len() < self.opener.needed() {
+            return Ok(false);
+        }
+        let since = Instant::now();
         let Some((payload, used)) = self.opener.open(rest)? else {
             return Ok(false);
         };
+        if !payload.is_empty() {
+            self.front.counters.decrypt.observe(since.elapsed());
+            self.front.counters.transmitted(payload.len());
+        }
         self.plain = self.at + payload.start..self.at + payload.end;
         self.at += used;
         Ok(true)
@@ -123,19 +129,14 @@ impl Sealed {
             sealer.seal(payload, &mut self.outbox);
             return Ok(());
         }
-        let Outgoing::Silent {
-            front,
-            member,
-            salt,
-        } = &self.outgoing
-        else {
+        let Outgoing::Silent { member, salt } = &self.outgoing else {
             return Ok(());
         };
         let method = member.access.method;
         let own = random::<32>()?;
         let own = own.get(..method.key_len()).unwrap_or_default();
         // Sent back to us, it is a replay.
-        front.salts.is_new(mark(own));
+        self.front.salts.is_new(mark(own));
         let (key, now) = (&member.keys.user, unix_now());
         let sealer = handshake::answer(method, key, own, salt, payload, now, &mut self.outbox)?;
         self.outgoing = Outgoing::Begun(Box::new(sealer));
@@ -196,7 +197,10 @@ impl AsyncWrite for Sealed {
         let this = self.get_mut();
         ready!(this.poll_empty(context))?;
         let now = bytes.get(..WRITE).unwrap_or(bytes);
+        let since = Instant::now();
         this.seal(now).map_err(broken)?;
+        this.front.counters.encrypt.observe(since.elapsed());
+        this.front.counters.transmitted(now.len());
         // What is left is written before anything else is taken.
         if let Poll::Ready(Err(error)) = this.poll_empty(context) {
             return Poll::Ready(Err(error));

@@ -262,6 +262,7 @@ impl Session<'_> {
             up: Lane::new(self.user, Direction::Up),
             down: Lane::new(self.user, Direction::Down),
         };
+        self.front.counters.transmitted(early.len());
         let since = Instant::now();
         let reason = match encryption {
             None => {

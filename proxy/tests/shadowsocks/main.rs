@@ -8,7 +8,11 @@
 )]
 
 mod client;
+mod crowd;
+mod libev;
 mod probes;
+#[cfg(feature = "panel")]
+mod sources;
 #[path = "../proxy/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of the other protocols")]
 mod support;

@@ -11,6 +11,8 @@
 //! a JSON object that speaks of no error. A panel that is slow or away holds up
 //! nothing but its own news.
 
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +30,8 @@ use crate::config::Panel;
 use crate::shadowsocks::Front;
 use crate::users::Report;
 
-/// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one request may take: as long as there is between two, within these.
+const PATIENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
 /// The longest answer.
 const LONGEST: usize = 64 << 20;
 /// How much of an answer that is no list is logged.
@@ -47,6 +49,7 @@ pub(in crate::shadowsocks) async fn run(
     let mut caller = Caller {
         front,
         panel,
+        patience: every.clamp(*PATIENCE.start(), *PATIENCE.end()),
         tls: None,
         works: true,
     };
@@ -70,6 +73,7 @@ pub(in crate::shadowsocks) async fn run(
 struct Caller {
     front: Arc<Front>,
     panel: Panel,
+    patience: Duration,
     tls: Option<Arc<rustls::ClientConfig>>,
     works: bool,
 }
@@ -120,7 +124,7 @@ impl Caller {
         id: Option<&str>,
         body: Bytes,
     ) -> Result<Bytes, Failure> {
-        let exchanged = tokio::time::timeout(PATIENCE, async {
+        let exchanged = tokio::time::timeout(self.patience, async {
             let (host, port) = (self.panel.host(), self.panel.port());
             let socket = TcpStream::connect((host, port)).await?;
             let request = self.request(method, id, body)?;
@@ -188,6 +192,31 @@ where
         return Err(format!("the panel says {status}: {:?}", shown(&body)).into());
     }
     Ok(body)
+}
+
+/// What a web server at one of these judged addresses answers to HEAD; for https
+/// that it accepts a connection is all that is asked.
+pub(in crate::shadowsocks) async fn status(
+    addresses: &[SocketAddr],
+    url: &Panel,
+) -> Result<String, Failure> {
+    let asked = tokio::time::timeout(*PATIENCE.end(), async {
+        let socket = TcpStream::connect(addresses).await?;
+        if url.is_https() {
+            return Ok("200".to_owned());
+        }
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
+        let _driving = AbortOnDrop(tokio::spawn(connection));
+        let request = Request::builder()
+            .method(Method::HEAD)
+            .uri(url.path())
+            .header(header::HOST, url.authority())
+            .body(Full::new(Bytes::new()))?;
+        let answer = sender.send_request(request).await?;
+        Ok(answer.status().as_str().to_owned())
+    });
+    asked.await.map_err(|_| "no answer in time")?
 }
 
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
