@@ -31,6 +31,7 @@ use crate::users::{Access, Subscriber, UserError};
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     clippy::unwrap_used,
     reason = "generated from proto/aioshadowsocks.proto"
 )]

@@ -14,6 +14,7 @@ use tonic::{Code, Request};
     dead_code,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     clippy::unwrap_used,
     reason = "generated"
 )]
@@ -132,7 +133,7 @@ async fn every_call_of_both_generations() {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(list.data, [user.clone()]);
+    assert_eq!(list.data, std::slice::from_ref(&user));
 
     // The seed's golden: whose is it, and what does it say?
     let salt: Vec<u8> = (0..16).collect();

@@ -38,7 +38,7 @@ impl Shadowsocks {
         let password = self.password_file.as_ref().map(PasswordFile::read);
         let password = password.transpose()?.map(String::from_utf8);
         let password = password.transpose().map_err(Failure::request)?;
-        let (users, printer) = self.common.open().await?;
+        let (users, printer) = self.common.open_database().await?;
         let before = users.shadowsocks(&self.name);
         let says = self.port.is_some()
             || self.method.is_some()
