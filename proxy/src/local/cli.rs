@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 
 use crate::account::{Account, Server};
 use crate::door;
+#[cfg(feature = "https-service")]
+use crate::fetch;
 use crate::remote::{Remote, RemoteError};
 use crate::secret;
 
@@ -22,7 +24,9 @@ The password comes from --password-file, else from $WEIRGATE_PASSWORD, else from
 Exit codes:
   0  done; for `run`: stopped as asked by SIGINT or SIGTERM
   1  the environment is at fault: the server is not reached, the port is taken
-  2  the request is at fault: usage, a taken name, a wrong password";
+  2  the request is at fault: usage, a taken name, a wrong password
+  4  `fetch`: the answer's status is 400 to 499
+  5  `fetch`: the answer's status is 500 or more";
 
 /// Gives applications one local port and speaks with weirgate-proxy for them.
 #[derive(Parser)]
@@ -42,8 +46,11 @@ enum Command {
     Register(Identity),
     /// Check name and password, and remember server and name.
     Login(Login),
-    /// Serve SOCKS5 and HTTP CONNECT to applications.
+    /// Serve SOCKS5 and HTTP (CONNECT and http:// URLs) to applications.
     Run(Run),
+    /// Fetch one URL through an HTTPS service, and print status, fields and the first 500 characters.
+    #[cfg(feature = "https-service")]
+    Fetch(fetch::Fetch),
     #[command(flatten)]
     Pages(Pages),
 }
@@ -87,10 +94,10 @@ struct Run {
 }
 
 #[derive(Args)]
-struct PasswordArg {
+pub(crate) struct PasswordArg {
     /// Read the password from here; - is standard input. One line end at its end does not count.
     #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
+    pub(crate) password_file: Option<PathBuf>,
 }
 
 /// What went wrong and whose fault it is.
@@ -99,6 +106,13 @@ pub(crate) enum Failure {
     Environment(String),
     /// Exit code 2.
     Request(String),
+    /// Exit code 4 or 5.
+    #[cfg(feature = "https-service")]
+    Status {
+        status: u16,
+        /// Why, if it is the service that says so.
+        error: Option<String>,
+    },
 }
 
 impl From<io::Error> for Failure {
@@ -133,6 +147,12 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Environment(error)) => (error, 1),
         Err(Failure::Request(error)) => (error, 2),
+        #[cfg(feature = "https-service")]
+        Err(Failure::Status { status, error }) => {
+            let why = error.map_or_else(String::new, |why| format!(": {why}"));
+            let code = if status < 500 { 4 } else { 5 };
+            (format!("status {status}{why}"), code)
+        }
     };
     // Nobody is left to tell if stderr is gone.
     let _ = writeln!(io::stderr(), "error: {error}");
@@ -171,6 +191,8 @@ async fn command(cli: Cli) -> Result<(), Failure> {
             })
         }
         Command::Pages(pages) => Ok(pages.write(Cli::command())?),
+        #[cfg(feature = "https-service")]
+        Command::Fetch(fetch) => fetch.run(path().ok()).await,
         Command::Run(run) => {
             let path = path()?;
             let account = Account::load(&path)?;

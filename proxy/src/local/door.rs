@@ -1,11 +1,11 @@
-//! The applications' side: SOCKS5 without a password and HTTP CONNECT, told
-//! apart by their first byte.
+//! The applications' side: SOCKS5 without a password, and HTTP: CONNECT, and
+//! requests with `http://` URLs, of which a connection carries one.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy::protocol::http::{self, Kind, Status, answer};
+use proxy::protocol::http::{self, Forward, Kind, Status, answer};
 use proxy::protocol::opening::{self, Opening, Openings};
 use proxy::protocol::socks5::{self, Code};
 use proxy::protocol::{Target, WireError};
@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::message;
 use crate::remote::{Remote, RemoteError};
 
 /// From the first byte of an application to its request.
@@ -49,6 +50,9 @@ pub(crate) async fn serve(listener: TcpListener, remote: Remote) {
     }
 }
 
+/// What an application wants: where to, and what to pass on if that is not a stream.
+type Asked = (Speech, Target, Option<Forward>);
+
 /// One application.
 struct Door {
     application: TcpStream,
@@ -71,10 +75,17 @@ impl Door {
     async fn serve(mut self, remote: &Remote) -> io::Result<()> {
         self.application.set_nodelay(true)?;
         let asked = tokio::time::timeout(DEADLINE, self.request()).await;
-        let Some((speech, target)) = asked?? else {
+        let Some((speech, target, message)) = asked?? else {
             return self.linger().await;
         };
         match remote.open(&target).await {
+            Ok(tunnel) if message.is_some() => {
+                if let Some(message) = message {
+                    let (application, heard) = (&mut self.application, &mut self.heard);
+                    message::pass_on(application, heard, tunnel, &message).await?;
+                }
+                self.linger().await
+            }
             Ok(mut tunnel) => {
                 let mut words = speech.connected();
                 words.append(&mut tunnel.early);
@@ -93,7 +104,7 @@ impl Door {
     }
 
     /// What the application wants; `None` if it has been told that it cannot have it.
-    async fn request(&mut self) -> io::Result<Option<(Speech, Target)>> {
+    async fn request(&mut self) -> io::Result<Option<Asked>> {
         let accepted = Openings::NONE.with(Opening::Socks5).with(Opening::Http);
         let recognise =
             |bytes: &[u8]| Ok(opening::recognise(bytes, accepted)?.map(|opening| (opening, 0)));
@@ -104,7 +115,7 @@ impl Door {
         }
     }
 
-    async fn socks5(&mut self) -> io::Result<Option<(Speech, Target)>> {
+    async fn socks5(&mut self) -> io::Result<Option<Asked>> {
         let greeting = self.hear(socks5::greeting).await?;
         if !greeting.is_ok_and(|greeting| greeting.offers_free) {
             self.application.write_all(&socks5::METHOD_NONE).await?;
@@ -112,7 +123,7 @@ impl Door {
         }
         self.application.write_all(&socks5::METHOD_FREE).await?;
         match self.hear(socks5::request).await? {
-            Ok(target) => Ok(Some((Speech::Socks5, target))),
+            Ok(target) => Ok(Some((Speech::Socks5, target, None))),
             Err(error) => {
                 let reply = socks5::reply(Code::of(error), socks5::UNBOUND);
                 self.application.write_all(&reply).await?;
@@ -121,12 +132,15 @@ impl Door {
         }
     }
 
-    async fn http(&mut self) -> io::Result<Option<(Speech, Target)>> {
+    async fn http(&mut self) -> io::Result<Option<Asked>> {
         let status = match self.hear(http::request).await? {
-            Ok(request) if request.kind == Kind::Connect => {
-                return Ok(Some((Speech::Http, request.target)));
+            Ok(request) => {
+                let message = match request.kind {
+                    Kind::Connect => None,
+                    Kind::Forward(message) => Some(message),
+                };
+                return Ok(Some((Speech::Http, request.target, message)));
             }
-            Ok(_) => Status::NotImplemented,
             Err(error) => Status::of(error),
         };
         self.application.write_all(&status.answer(false)).await?;

@@ -11,6 +11,9 @@
 mod account;
 mod cli;
 mod door;
+#[cfg(feature = "https-service")]
+mod fetch;
+mod message;
 mod remote;
 mod secret;
 

@@ -30,7 +30,7 @@ pub(crate) struct Remote {
     server: Server,
     dialect: Dialect,
     credentials: Credentials,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<Tls>,
 }
 
 /// Why the remote does not serve.
@@ -177,25 +177,41 @@ impl Remote {
     }
 
     async fn connect(&self) -> Result<Talk, RemoteError> {
-        let Server { host, port } = &self.server;
-        let unreachable = |source| RemoteError::Unreachable {
-            server: self.server.to_string(),
-            source,
-        };
-        let socket = TcpStream::connect((host.as_str(), *port))
-            .await
-            .map_err(unreachable)?;
-        socket.set_nodelay(true)?;
-        let stream: Box<dyn Duplex> = match &self.tls {
-            None => Box::new(socket),
-            Some((connector, name)) => {
-                let secured = connector.connect(name.clone(), socket).await;
-                Box::new(secured.map_err(unreachable)?)
-            }
-        };
-        let heard = Vec::new();
-        Ok(Talk { stream, heard })
+        let stream = connect(&self.server, self.tls.as_ref()).await?;
+        Ok(Talk::new(stream))
     }
+}
+
+type Tls = (TlsConnector, ServerName<'static>);
+
+/// A connection to a server.
+async fn connect(server: &Server, tls: Option<&Tls>) -> Result<Box<dyn Duplex>, RemoteError> {
+    let unreachable = |source| RemoteError::Unreachable {
+        server: server.to_string(),
+        source,
+    };
+    let socket = TcpStream::connect((server.host.as_str(), server.port))
+        .await
+        .map_err(unreachable)?;
+    socket.set_nodelay(true)?;
+    match tls {
+        None => Ok(Box::new(socket)),
+        Some((connector, name)) => {
+            let secured = connector.connect(name.clone(), socket).await;
+            Ok(Box::new(secured.map_err(unreachable)?))
+        }
+    }
+}
+
+/// A connection to a server that no account is at.
+#[cfg(feature = "https-service")]
+pub(crate) async fn dial(
+    server: &Server,
+    tls: bool,
+    roots: Option<&Path>,
+) -> Result<Box<dyn Duplex>, RemoteError> {
+    let tls = tls.then(|| connector(server, roots)).transpose()?;
+    connect(server, tls.as_ref()).await
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, RemoteError>>) -> Result<T, RemoteError> {
@@ -204,18 +220,23 @@ async fn in_time<T>(work: impl Future<Output = Result<T, RemoteError>>) -> Resul
 }
 
 /// A connection in its handshake.
-struct Talk {
+pub(crate) struct Talk {
     stream: Box<dyn Duplex>,
     heard: Vec<u8>,
 }
 
 impl Talk {
-    async fn say(&mut self, words: &[u8]) -> io::Result<()> {
+    pub(crate) fn new(stream: Box<dyn Duplex>) -> Self {
+        let heard = Vec::new();
+        Self { stream, heard }
+    }
+
+    pub(crate) async fn say(&mut self, words: &[u8]) -> io::Result<()> {
         self.stream.write_all(words).await?;
         self.stream.flush().await
     }
 
-    async fn hear<T>(
+    pub(crate) async fn hear<T>(
         &mut self,
         parser: impl Fn(&[u8]) -> Result<Option<(T, usize)>, WireError>,
     ) -> Result<T, RemoteError> {

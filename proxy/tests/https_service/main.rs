@@ -13,4 +13,6 @@ mod support;
 mod admission;
 mod client;
 mod fetch;
+mod program;
+mod targets;
 mod ways_in;

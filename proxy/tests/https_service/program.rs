@@ -1,0 +1,199 @@
+//! The program itself: the command line in the seed's order, the statistics, and
+//! HAProxy before it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+
+use crate::client::{ask, get, ok, origin, service};
+
+/// A process that ends with its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn proxy(folder: &Path, arguments: &str) -> (Running, Vec<String>, Child2) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weirgate-proxy"));
+    command
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .env_clear()
+        .env("XDG_STATE_HOME", folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines = (0..2).map_while(|_| said.next()?.ok()).collect();
+    let log = child.stderr.take().unwrap();
+    (Running(child), lines, log)
+}
+
+type Child2 = std::process::ChildStderr;
+
+#[tokio::test]
+async fn the_statistics_have_the_seeds_keys_and_true_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[https_service]\nstatistics_interval = \"300ms\"\n";
+    std::fs::write(folder.path().join("c.toml"), config).unwrap();
+    std::fs::write(folder.path().join("password"), "pw").unwrap();
+    let added = Command::new(env!("CARGO_BIN_EXE_weirgate-proxy"))
+        .args("user add ada --password-file password --database users.db".split(' '))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(added.status.success(), "{added:?}");
+    let arguments = "https-service 0 127.0.0.1 9 8 7 6.5 5 4 no --config c.toml --database users.db \
+        --allow-egress 127.0.0.0/8 --guest ada --guest-from 127.0.0.1/32 --log-format json";
+    let (_running, lines, log) = {
+        let (running, lines, log) = proxy_of_one_line(folder.path(), arguments);
+        (running, lines, log)
+    };
+    let address: SocketAddr = lines.strip_prefix("listening ").unwrap().parse().unwrap();
+    let target = origin(|_, _| async { ok("", b"") }).await;
+    let answer = ask(address, &get(&format!("http://{target}/"))).await;
+    assert_eq!(answer["status_code"], 200, "{answer}");
+    assert_eq!(ask(address, &json!({})).await["status_code"], 400);
+    let found = tokio::task::spawn_blocking(move || {
+        let mut audit = Vec::new();
+        for line in BufReader::new(log).lines() {
+            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            if event["message"] == "request" {
+                audit.push(event);
+            } else if event["message"] == "statistics" && event["total_requests"] == 2 {
+                return (audit, event);
+            }
+        }
+        panic!("no statistics");
+    });
+    let found = tokio::time::timeout(Duration::from_secs(30), found).await;
+    let (audit, figures) = found.unwrap().unwrap();
+    for key in [
+        "uptime_seconds",
+        "total_requests",
+        "total_success",
+        "total_errors",
+        "total_timeout",
+        "total_rejected",
+        "total_connections",
+        "active_connections",
+        "idle_connections",
+        "active_workers",
+        "queue_size",
+        "requests_per_second",
+        "avg_request_time_ms",
+    ] {
+        assert!(figures[key].is_number(), "{key}: {figures}");
+    }
+    assert_eq!(figures["error_types"], "{\"bad_request\":1}");
+    assert_eq!(figures["total_success"], 1);
+    assert_eq!(figures["total_connections"], 2);
+    assert_eq!(audit.len(), 2);
+    assert_eq!(audit[0]["user"], "ada");
+    assert_eq!(audit[0]["status"], 200);
+    assert_eq!(audit[0]["request_id"], answer["request_id"]);
+    assert_eq!(audit[1]["reason"], "there is no url");
+}
+
+fn proxy_of_one_line(folder: &Path, arguments: &str) -> (Running, String, Child2) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weirgate-proxy"));
+    command
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let log = child.stderr.take().unwrap();
+    (Running(child), line.trim_end().to_owned(), log)
+}
+
+#[tokio::test]
+async fn a_start_with_nothing_makes_one_user_and_serves_nobody_without_a_login() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = "https-service 0 127.0.0.1 --allow-egress 127.0.0.0/8";
+    let (_running, lines, _log) = proxy(folder.path(), arguments);
+    let address: SocketAddr = lines[0]
+        .strip_prefix("listening ")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let mut login = lines[1].strip_prefix("login ").unwrap().split(' ');
+    let (name, password) = (login.next().unwrap(), login.next().unwrap());
+    let target = origin(|_, _| async { ok("", b"page") }).await;
+    let mut request = get(&format!("http://{target}/"));
+    assert_eq!(ask(address, &request).await["status_code"], 407);
+    request["user"] = name.into();
+    request["password"] = password.into();
+    assert_eq!(ask(address, &request).await["body"], "page");
+}
+
+#[tokio::test]
+async fn haproxy_spreads_requests_and_names_their_clients() {
+    let Ok(found) = Command::new("haproxy").arg("-v").output() else {
+        assert!(
+            std::env::var_os("WEIRGATE_REQUIRE_HAPROXY").is_none(),
+            "haproxy is not installed"
+        );
+        return;
+    };
+    assert!(found.status.success());
+    let local = crate::client::net("127.0.0.0/8");
+    let listed = async || service(|service| service.proxy_protocol_from = vec![local]).await;
+    let (one, two) = (listed().await, listed().await);
+    let free = |_| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let [front, stats] = [0, 1].map(free);
+    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/haproxy.cfg");
+    let child = Command::new("haproxy")
+        .args(["-db", "-q", "-f", recipe])
+        .env("WEIRGATE_FRONT", front.to_string())
+        .env("WEIRGATE_STATS", stats.to_string())
+        .env("WEIRGATE_1", one.address.to_string())
+        .env("WEIRGATE_2", two.address.to_string())
+        .spawn();
+    let _running = Running(child.unwrap());
+    let mirror = origin(|head, _| async move { ok("", head.as_bytes()) }).await;
+    let request = get(&format!("http://{mirror}/"));
+    for _ in 0..200 {
+        if tokio::net::TcpStream::connect(front).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut instances = std::collections::BTreeSet::new();
+    for _ in 0..6 {
+        let answer = ask(front, &request).await;
+        let got = answer["body"].as_str().unwrap();
+        assert!(got.contains("x-forwarded-for: 127.0.0.1\r\n"), "{answer}");
+        let id = answer["request_id"].as_str().unwrap();
+        instances.insert(id[..16].to_owned());
+    }
+    assert_eq!(instances.len(), 2, "both have served");
+    let mut page = tokio::net::TcpStream::connect(stats).await.unwrap();
+    let asked = b"GET /;csv HTTP/1.0\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut page, asked)
+        .await
+        .unwrap();
+    let mut csv = String::new();
+    page.read_to_string(&mut csv).await.unwrap();
+    let up = csv
+        .lines()
+        .filter(|line| line.starts_with("instances,") && line.contains(",UP"));
+    assert!(up.count() >= 2, "{csv}");
+}

@@ -1,0 +1,344 @@
+//! Targets under TLS, with HTTP/2, behind several instances, cached, limited.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use proxy::config::https_service::{Balance, Check, Quota, Upstream};
+use proxy::protocol::{Host, Target};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::client::{ask, get, login, ok, origin, read_request, service};
+
+/// An authority, and a server that it vouches for as `localhost`.
+struct Secure {
+    folder: tempfile::TempDir,
+    config: ServerConfig,
+}
+
+impl Secure {
+    fn new(alpn: &[&str]) -> Self {
+        let authority = KeyPair::generate().unwrap();
+        let mut root = CertificateParams::new(Vec::new()).unwrap();
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = root.self_signed(&authority).unwrap().pem();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("roots.pem"), pem).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let issuer = Issuer::new(root, authority);
+        let certificate = server.signed_by(&key, &issuer).unwrap().pem();
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Self { folder, config }
+    }
+
+    fn roots(&self) -> std::path::PathBuf {
+        self.folder.path().join("roots.pem")
+    }
+
+    /// Serves HTTP/1.1; the port, and how often it was connected to.
+    async fn http1(&self) -> (u16, Arc<AtomicUsize>) {
+        let (listener, acceptor, port) = self.listen().await;
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (acceptor, counted) = (acceptor.clone(), Arc::clone(&counted));
+                tokio::spawn(async move {
+                    let Ok(mut client) = acceptor.accept(client).await else {
+                        return;
+                    };
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    loop {
+                        let mut head = Vec::new();
+                        while !head.ends_with(b"\r\n\r\n") {
+                            match tokio::io::AsyncReadExt::read_u8(&mut client).await {
+                                Ok(byte) => head.push(byte),
+                                Err(_) => return,
+                            }
+                        }
+                        client.write_all(&ok("", b"secure")).await.unwrap();
+                    }
+                });
+            }
+        });
+        (port, connections)
+    }
+
+    /// Serves HTTP/2 and nothing else.
+    async fn http2(&self) -> u16 {
+        let (listener, acceptor, port) = self.listen().await;
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(client) = acceptor.accept(client).await else {
+                    continue;
+                };
+                let answer = service_fn(|request: hyper::Request<Incoming>| async move {
+                    let text = format!("{:?} {}", request.version(), request.uri());
+                    let body = http_body_util::Full::new(Bytes::from(text));
+                    Ok::<_, std::convert::Infallible>(hyper::Response::new(body))
+                });
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(server.serve_connection(TokioIo::new(client), answer));
+            }
+        });
+        port
+    }
+
+    async fn listen(&self) -> (TcpListener, TlsAcceptor, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let acceptor = TlsAcceptor::from(Arc::new(self.config.clone()));
+        (listener, acceptor, port)
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_verified_and_connections_kept() {
+    let secure = Secure::new(&[]);
+    let (port, connections) = secure.http1().await;
+    let trusting = service(|service| service.roots = Some(secure.roots())).await;
+    let url = format!("https://localhost:{port}/");
+    for _ in 0..3 {
+        let answer = ask(trusting.address, &get(&url)).await;
+        assert_eq!(answer["body"], "secure", "{answer}");
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1, "one for all three");
+    // Another name than the certificate's, and an authority that nobody knows.
+    let answer = ask(
+        trusting.address,
+        &get(&format!("https://127.0.0.1:{port}/")),
+    )
+    .await;
+    assert_eq!(answer["status_code"], 500);
+    assert!(
+        answer["error"].as_str().unwrap().contains("certificate"),
+        "{answer}"
+    );
+    let wary = service(|_| ()).await;
+    let answer = ask(wary.address, &get(&url)).await;
+    assert_eq!(answer["status_code"], 500);
+    assert!(
+        answer["error"].as_str().unwrap().contains("certificate"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_it_is_offered() {
+    let secure = Secure::new(&["h2"]);
+    let port = secure.http2().await;
+    let proxy = service(|service| service.roots = Some(secure.roots())).await;
+    let url = format!("https://localhost:{port}/x");
+    let answer = ask(proxy.address, &get(&url)).await;
+    assert_eq!(answer["body"], format!("HTTP/2.0 {url}"), "{answer}");
+}
+
+#[tokio::test]
+async fn connections_are_not_shared_between_users() {
+    let ports = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ports);
+    let target = crate::support::target(move |mut client| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let peer = client.peer_addr().unwrap();
+            while read_request(&mut client).await.is_some() {
+                seen.lock().unwrap().push(peer);
+                client.write_all(&ok("", b"")).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let proxy = service(|_| ()).await;
+    let bob = crate::support::user("bob", proxy::Limits::default());
+    proxy.users.add(bob).await.unwrap();
+    let url = format!("http://{target}/");
+    let mut as_bob = login(get(&url));
+    as_bob["user"] = "bob".into();
+    for request in [login(get(&url)), as_bob, login(get(&url))] {
+        assert_eq!(ask(proxy.address, &request).await["status_code"], 200);
+    }
+    let ports = ports.lock().unwrap();
+    assert_eq!(ports[0], ports[2], "ada's is kept");
+    assert_ne!(ports[0], ports[1], "bob has his own");
+}
+
+#[tokio::test]
+async fn equal_requests_are_answered_from_the_cache_as_rfc_9111_has_it() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let target = origin(move |head, _| {
+        let number = counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let head = head.to_ascii_lowercase();
+            if head.contains("if-none-match: \"v1\"") {
+                return b"HTTP/1.1 304 Not Modified\r\nETag: \"v1\"\r\n\r\n".to_vec();
+            }
+            let fields = match head.split(' ').nth(1) {
+                Some("/fresh") => "Cache-Control: max-age=60\r\n",
+                Some("/validated") => "Cache-Control: no-cache\r\nETag: \"v1\"\r\n",
+                _ => "Cache-Control: no-store\r\n",
+            };
+            ok(fields, format!("answer {number}").as_bytes())
+        }
+    })
+    .await;
+    let proxy = service(|service| service.cache = Some(flow::ByteSize::new(1 << 20))).await;
+    let fetch = async |path: &str| {
+        let answer = ask(proxy.address, &get(&format!("http://{target}{path}"))).await;
+        assert_eq!(answer["status_code"], 200, "{answer}");
+        answer["body"].as_str().unwrap().to_owned()
+    };
+    let first = fetch("/fresh").await;
+    assert_eq!(fetch("/fresh").await, first);
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    let first = fetch("/validated").await;
+    assert_eq!(
+        fetch("/validated").await,
+        first,
+        "asked, and still the same"
+    );
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
+    assert_ne!(fetch("/other").await, fetch("/other").await);
+    assert_eq!(asked.load(Ordering::Relaxed), 5);
+}
+
+fn upstream(instances: &[SocketAddr], balance: Balance) -> Upstream {
+    let target = |address: &SocketAddr| Target {
+        host: Host::Address(address.ip()),
+        port: address.port(),
+    };
+    Upstream {
+        tls: false,
+        host: Target {
+            host: Host::Name("api.example".into()),
+            port: 80,
+        },
+        instances: instances.iter().map(target).collect(),
+        balance,
+        check: Check {
+            interval: Duration::from_millis(30),
+            path: Some("/health".into()),
+            ..Check::default()
+        },
+    }
+}
+
+#[tokio::test]
+async fn instances_take_turns_and_the_sick_ones_are_passed_over() {
+    let sick = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ill = Arc::clone(&sick);
+    let one = origin(move |head, _| {
+        let ill = ill.load(Ordering::Relaxed) && head.starts_with("GET /health");
+        async move {
+            match ill {
+                true => b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
+                false => ok("", format!("one {head}").as_bytes()),
+            }
+        }
+    })
+    .await;
+    let two = origin(|_, _| async { ok("", b"two") }).await;
+    let group = upstream(&[one, two], Balance::RoundRobin);
+    let proxy = service(|service| service.upstreams = vec![group]).await;
+    let fetch = async || {
+        let answer = ask(proxy.address, &get("http://api.example/x")).await;
+        answer["body"].as_str().unwrap().to_owned()
+    };
+    let mut bodies = [fetch().await, fetch().await, fetch().await];
+    bodies.sort();
+    assert!(
+        bodies[0].starts_with("one GET /x HTTP/1.1\r\n"),
+        "{bodies:?}"
+    );
+    assert!(bodies[0].contains("host: api.example\r\n"), "{bodies:?}");
+    assert_eq!(bodies[2], "two");
+    sick.store(true, Ordering::Relaxed);
+    let only = async |body: &str| {
+        for _ in 0..200 {
+            let all = [fetch().await, fetch().await];
+            if all.iter().all(|got| got.starts_with(body)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{body} does not serve alone");
+    };
+    only("two").await;
+    sick.store(false, Ordering::Relaxed);
+    for _ in 0..200 {
+        if fetch().await.starts_with("one") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the healed one serves again");
+}
+
+#[tokio::test]
+async fn without_a_healthy_instance_there_is_503() {
+    let gone = ([127, 0, 0, 1], crate::support::closed_port().await).into();
+    let group = upstream(&[gone], Balance::Source);
+    let proxy = service(|service| service.upstreams = vec![group]).await;
+    for _ in 0..200 {
+        let answer = ask(proxy.address, &get("http://api.example/")).await;
+        if answer["status_code"] == 503 {
+            assert_eq!(answer["error"], "no instance of api.example:80 is healthy");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it is never found to be gone");
+}
+
+#[tokio::test]
+async fn who_asks_too_much_is_told_until_when() {
+    let target = origin(|_, _| async { ok("", b"") }).await;
+    let quota = |requests| Quota {
+        requests: Some(requests),
+        window: Duration::from_secs(3_600),
+        ..Quota::default()
+    };
+    let proxy = service(|service| {
+        service.address_quota = quota(9);
+        service.user_quota = quota(2);
+    })
+    .await;
+    let request = get(&format!("http://{target}/"));
+    let first = ask(proxy.address, &request).await;
+    assert_eq!(first["status_code"], 200);
+    let policy = "\"address\";q=9;w=3600, \"user\";q=2;w=3600";
+    assert_eq!(first["headers"]["ratelimit-policy"], policy);
+    let left = first["headers"]["ratelimit"].as_str().unwrap();
+    assert!(
+        left.starts_with("\"address\";r=8;t=3600, \"user\";r=1;t="),
+        "{left}"
+    );
+    assert_eq!(ask(proxy.address, &request).await["status_code"], 200);
+    let refused = ask(proxy.address, &request).await;
+    assert_eq!(refused["status_code"], 429, "{refused}");
+    let after = refused["headers"]["retry-after"].as_str().unwrap();
+    assert!((3_500..=3_600).contains(&after.parse::<u32>().unwrap()));
+    assert_eq!(refused["error"], "the quota of this user is used up");
+    assert_eq!(ask(proxy.address, &json!({})).await["status_code"], 400);
+}
