@@ -21,6 +21,7 @@
 //! | `group`, `balance` | instances of one host: health checks, choice |
 //! | `memory` | bytes of requests and answers held at once |
 //! | `fault` | why the service itself answers, with which status |
+//! | `metrics` | the same for Prometheus |
 //! | `statistics` | counts, and the line that tells them |
 
 use std::net::IpAddr;
@@ -50,6 +51,8 @@ mod fault;
 mod gate;
 mod group;
 mod memory;
+#[cfg(feature = "admin")]
+mod metrics;
 mod quota;
 mod request;
 mod statistics;
@@ -253,6 +256,19 @@ impl Service {
     pub(crate) fn report(&self) -> statistics::Report {
         self.statistics
             .report(self.gate.running(), self.gate.waiting())
+    }
+
+    /// The same without a new beginning for the rate.
+    #[cfg(feature = "admin")]
+    fn figures(&self) -> statistics::Report {
+        self.statistics
+            .figures(self.gate.running(), self.gate.waiting())
+    }
+
+    /// Its figures among those of the server.
+    #[cfg(feature = "admin")]
+    pub(crate) fn register(self: &Arc<Self>, registry: &mut prometheus_client::registry::Registry) {
+        registry.register_collector(Box::new(metrics::Metrics(Arc::clone(self))));
     }
 
     async fn watch(&self) {

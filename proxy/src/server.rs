@@ -260,6 +260,10 @@ impl Server {
             control: Arc::default(),
         };
         handle.started();
+        #[cfg(all(feature = "admin", feature = "https-service"))]
+        if let Some(service) = &handle.current.borrow().service {
+            handle.with_registry(|registry| service.register(registry));
+        }
         Ok(Self {
             listeners,
             workers,

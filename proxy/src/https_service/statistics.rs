@@ -136,16 +136,20 @@ impl Statistics {
         }
     }
 
-    /// The figures now; the rate is that since the last time.
+    /// The figures now, from which the next rate counts.
     pub(crate) fn report(&self, active_workers: usize, queue_size: usize) -> Report {
+        let report = self.figures(active_workers, queue_size);
+        self.recent.lock().reported = Some((report.total_requests, Instant::now()));
+        report
+    }
+
+    /// The figures now; the rate is that since the last report.
+    pub(crate) fn figures(&self, active_workers: usize, queue_size: usize) -> Report {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (now, requests) = (Instant::now(), load(&self.requests));
         let (active, busy) = (load(&self.active), load(&self.busy));
-        let mut recent = self.recent.lock();
-        let (before, then) = recent
-            .reported
-            .replace((requests, now))
-            .unwrap_or((0, self.since));
+        let recent = self.recent.lock();
+        let (before, then) = recent.reported.unwrap_or((0, self.since));
         let window = now.duration_since(then).as_secs_f64().max(f64::EPSILON);
         let mean = match u32::try_from(recent.times.len()) {
             Ok(count @ 1..) => recent.times.iter().sum::<Duration>() / count,
@@ -225,7 +229,7 @@ impl Drop for Connected {
     clippy::cast_precision_loss,
     reason = "a figure for people, 53 bits suffice"
 )]
-const fn to_f64(count: u64) -> f64 {
+pub(crate) const fn to_f64(count: u64) -> f64 {
     count as f64
 }
 
