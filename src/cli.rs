@@ -286,6 +286,32 @@ pub struct TuneArgs {
     /// Folder for the picture and its CSV [default: reports/NAME-tune]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Where the choice goes.
+    #[command(flatten)]
+    pub apply: ApplyArgs,
+}
+
+/// Sending the choice to a running proxy.
+#[derive(Args, Debug)]
+pub struct ApplyArgs {
+    /// Set the choice in a running proxy, after showing what changes: the path of its admin socket, or
+    /// HOST:PORT of its admin API
+    #[arg(long, value_name = "ADDRESS", requires = "user")]
+    pub apply: Option<String>,
+    /// Whose limit
+    #[arg(long, value_name = "NAME", requires = "apply")]
+    pub user: Option<String>,
+    /// Change it without a question
+    #[arg(long, requires = "apply")]
+    pub yes: bool,
+    /// The token of the admin API, where it wants one
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIRGATE_ADMIN_TOKEN_FILE",
+        requires = "apply"
+    )]
+    pub admin_token_file: Option<PathBuf>,
 }
 
 /// Arguments of `merge`.

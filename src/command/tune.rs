@@ -1,5 +1,7 @@
 //! `weirgate tune`: which algorithm, with which parameters, meets an objective.
 
+mod apply;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -66,12 +68,15 @@ pub(super) fn run(args: &TuneArgs) -> Result<Outcome, Failure> {
         .unwrap_or_else(|| Path::new("reports").join(format!("{}-tune", scenario.name)));
     picture(&out, &scenario, &goal, &tuned)?;
     note(&format!("pictures: {}", out.display()));
-    let holds = tuned.finalists.first().is_some_and(Tried::holds);
-    Ok(if holds {
-        Outcome::Done
-    } else {
-        Outcome::ClaimBroken
-    })
+    let best = tuned.finalists.first().filter(|best| best.holds());
+    let Some(best) = best else {
+        if args.apply.apply.is_some() {
+            note("nothing meets all conditions: the proxy is left as it is");
+        }
+        return Ok(Outcome::ClaimBroken);
+    };
+    apply::apply(&args.apply, &scenario, best.candidate.algorithm.policy)?;
+    Ok(Outcome::Done)
 }
 
 fn text(scenario: &Scenario, goal: &Goal, tuned: &Tuned) -> String {
