@@ -11,6 +11,10 @@ use super::state::{Mode, Order, State, User};
 /// The width of a bar, in characters.
 const BAR: usize = 10;
 
+/// The widths of the columns, of which the first takes what the others leave. There
+/// are as many as the terminal has room for.
+const WIDTHS: [u16; 7] = [12, 10, 10, 22, 5, 5, 10];
+
 pub(super) fn draw(frame: &mut Frame<'_>, state: &State) {
     let curve = if frame.area().height >= 20 { 8 } else { 0 };
     let parts = [
@@ -56,7 +60,7 @@ fn users(frame: &mut Frame<'_>, area: Rect, state: &State) {
         };
         Cell::from(name).style(style)
     };
-    let head = Row::new([
+    let head = [
         mark(Order::Name, "USER"),
         mark(Order::Down, "DOWN"),
         mark(Order::Up, "UP"),
@@ -64,20 +68,17 @@ fn users(frame: &mut Frame<'_>, area: Rect, state: &State) {
         Cell::from("QUOTA"),
         mark(Order::Sessions, "SESS"),
         Cell::from(""),
-    ])
-    .dim();
-    let widths = [
-        Constraint::Min(12),
-        Constraint::Length(10),
-        Constraint::Length(10),
-        Constraint::Length(22),
-        Constraint::Length(5),
-        Constraint::Length(5),
-        Constraint::Length(10),
     ];
-    let rows = state.page.users.iter().map(row);
+    let columns = columns(area.width);
+    let widths = WIDTHS.iter().enumerate().take(columns);
+    let widths = widths.map(|(at, &width)| match at {
+        0 => Constraint::Min(width),
+        _ => Constraint::Length(width),
+    });
+    let rows = state.page.users.iter();
+    let rows = rows.map(|user| Row::new(cells(user).into_iter().take(columns)));
     let table = Table::new(rows, widths)
-        .header(head)
+        .header(Row::new(head.into_iter().take(columns)).dim())
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
     let mut place = TableState::new().with_selected(state.chosen().map(|(at, _)| at));
     frame.render_stateful_widget(table, area, &mut place);
@@ -91,7 +92,16 @@ fn users(frame: &mut Frame<'_>, area: Rect, state: &State) {
     }
 }
 
-fn row(user: &User) -> Row<'_> {
+/// How many columns there is room for, with a space between them.
+fn columns(width: u16) -> usize {
+    let ends = WIDTHS.iter().scan(0_u16, |end, width| {
+        *end += width + 1;
+        Some(*end - 1)
+    });
+    ends.take_while(|end| *end <= width).count().max(1)
+}
+
+fn cells(user: &User) -> [Line<'_>; 7] {
     let limit = match user.binding() {
         None => Line::from("no limit").dim(),
         Some((share, limit)) => Line::from(vec![
@@ -109,7 +119,7 @@ fn row(user: &User) -> Row<'_> {
         (true, "good") => "",
         (true, other) => other,
     };
-    Row::new(vec![
+    [
         Line::raw(plain(&user.name)),
         Line::raw(rate(user.down.now())),
         Line::raw(rate(user.up.now())),
@@ -117,7 +127,7 @@ fn row(user: &User) -> Row<'_> {
         quota,
         Line::raw(user.connections.to_string()),
         Line::raw(word).yellow(),
-    ])
+    ]
 }
 
 /// The curve of the chosen user, as high as their limit.
