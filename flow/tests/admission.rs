@@ -40,6 +40,8 @@ struct Tally {
     refused: u64,
     waited_too_long: u64,
     too_slow: u64,
+    /// When the last one was served.
+    last: Timestamp,
     /// Of those that started.
     waits: Vec<f64>,
 }
@@ -75,6 +77,7 @@ fn run(
             if admission.deadline(ticket).is_some() {
                 admission.leave(ticket);
                 tally.served += 1;
+                tally.last = at;
             }
         }
         while let Some(event) = admission.poll(now) {
@@ -162,14 +165,15 @@ fn goodput_does_not_collapse_beyond_capacity() {
             tally.served + tally.refused + tally.waited_too_long + tally.too_slow,
             requests
         );
-        tally.served as f64 / 60.0
+        // The stream takes a little more or less than its minute.
+        tally.served as f64 / tally.last.as_secs_f64()
     };
     let loads = [0.5, 0.9, 1.0, 1.5, 3.0];
     let served: Vec<_> = loads.into_iter().map(goodput).collect();
     let peak = served.iter().copied().fold(0.0, f64::max);
     assert!((served[0] / 200.0 - 1.0).abs() < 0.03, "{served:?}");
     assert!(served[4] >= 0.95 * peak, "{served:?}");
-    assert!(peak <= 402.0, "{served:?}");
+    assert!(peak <= 400.0, "{served:?}");
 }
 
 #[test]
