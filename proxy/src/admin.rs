@@ -27,6 +27,7 @@ mod events;
 mod extract;
 mod feed;
 mod health;
+mod legacy;
 mod listener;
 mod metrics;
 mod problem;
@@ -34,6 +35,7 @@ mod rules;
 mod server;
 mod sessions;
 mod users;
+mod warnings;
 
 pub use client::{Ask, Client, ClientError, Event, Events};
 
@@ -116,6 +118,7 @@ impl Admin {
         }
         let stop = CancellationToken::new();
         let feed = feed::start(handle.clone(), stop.clone());
+        warnings::start(handle.clone(), &self.config, feed.clone(), stop.clone());
         let desk = Desk::new(
             handle,
             self.config,
@@ -135,11 +138,16 @@ impl Admin {
 fn router(desk: Desk) -> Router {
     let (routes, document) = desk::routes().split_for_parts();
     let document = Arc::<str>::from(document.to_json().unwrap_or_default());
+    let legacy = match desk.serves_legacy() {
+        true => legacy::routes(),
+        false => Router::new(),
+    };
     routes
         .route(
             "/api/v1/openapi.json",
             axum::routing::get(move || desk::document(Arc::clone(&document))),
         )
+        .merge(legacy)
         .merge(dashboard::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

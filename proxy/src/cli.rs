@@ -10,6 +10,8 @@ use proxy::config::file::{FileError, LogTable};
 use proxy::pages::Pages;
 
 mod check;
+#[cfg(feature = "admin")]
+mod health;
 #[cfg_attr(
     not(feature = "https-service"),
     allow(dead_code, reason = "a server is told that it was built without")
@@ -33,7 +35,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done; for `run`: stopped as asked by SIGINT or SIGTERM
   1  the environment is at fault: a port is taken, the database does not open
-  2  the request is at fault: usage, config file, unknown user, impossible limit";
+  2  the request is at fault: usage, config file, unknown user, impossible limit
+  3  for `health`: nobody answers";
 
 /// A proxy that holds one exact bandwidth budget per user over all of that user's connections.
 #[derive(Parser)]
@@ -56,6 +59,9 @@ enum Command {
     Init(init::Init),
     /// Say what is wrong with a config, or what it comes to.
     CheckConfig(check::Check),
+    /// Say whether a server lives, and can serve: for probes.
+    #[cfg(feature = "admin")]
+    Health(health::Health),
     /// Add, list and change users; a running server follows.
     #[command(subcommand)]
     User(user::Command),
@@ -75,6 +81,9 @@ enum Failure {
     Environment(Box<dyn Error>),
     /// Exit code 2.
     Request(Box<dyn Error>),
+    /// Exit code 3.
+    #[cfg(feature = "admin")]
+    Absent(Box<dyn Error>),
 }
 
 /// Parses, runs, prints one error.
@@ -107,6 +116,8 @@ fn parsed(cli: Cli) -> Result<(), Failure> {
             Command::HttpsService(service) => service.run(cli.log, inherited).await,
             Command::Init(init) => init.run().await,
             Command::CheckConfig(check) => check.run(cli.log),
+            #[cfg(feature = "admin")]
+            Command::Health(health) => health.run().await,
             Command::User(command) => user::run(command).await,
             Command::Rules(command) => user::run_rules(command).await,
             #[cfg(feature = "top")]
@@ -132,22 +143,28 @@ impl Failure {
         ExitCode::from(match self {
             Self::Environment(_) => 1,
             Self::Request(_) => 2,
+            #[cfg(feature = "admin")]
+            Self::Absent(_) => 3,
         })
+    }
+
+    fn error(&self) -> &(dyn Error + 'static) {
+        match self {
+            Self::Environment(error) | Self::Request(error) => &**error,
+            #[cfg(feature = "admin")]
+            Self::Absent(error) => &**error,
+        }
     }
 
     /// The mistake in a config file, if it is one.
     fn file_error(&self) -> Option<&FileError> {
-        match self {
-            Self::Environment(error) | Self::Request(error) => error.downcast_ref(),
-        }
+        self.error().downcast_ref()
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Environment(error) | Self::Request(error) => Chain(&**error).fmt(f),
-        }
+        Chain(self.error()).fmt(f)
     }
 }
 
@@ -169,4 +186,10 @@ impl fmt::Display for Chain<'_> {
         }
         Ok(())
     }
+}
+
+/// One line to stdout.
+#[cfg(feature = "admin")]
+fn say(line: &str) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}").map_err(Failure::environment)
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -228,10 +229,18 @@ fn actor(way: Way) -> String {
     }
 }
 
+/// Numbers of requests, in the log and in the field X-Request-Id.
+static NEXT_REQUEST: AtomicU64 = AtomicU64::new(1);
+
 /// The fields that every answer has.
 pub(super) async fn finish(request: Request, next: Next) -> Response {
+    let id = NEXT_REQUEST.fetch_add(1, Ordering::Relaxed);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
+    let status = response.status().as_u16();
+    tracing::debug!(request_id = id, %method, path = %path.escape_debug(), status, "admin request");
     let headers = response.headers_mut();
+    headers.insert("x-request-id", id.into());
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),

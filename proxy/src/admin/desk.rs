@@ -73,6 +73,10 @@ impl Desk {
         &self.0.config.hosts
     }
 
+    pub(super) fn serves_legacy(&self) -> bool {
+        self.0.config.legacy_routes
+    }
+
     pub(super) fn token(&self) -> Option<Token> {
         self.0.token.read().clone()
     }

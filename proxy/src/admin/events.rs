@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::desk::{Desk, Refusals};
-use super::extract::Query;
+use super::extract::{Query, Short};
 use super::feed::{Frame, Rates, ServerRates, UserRates};
 use super::problem::{Kind, Problem};
 
@@ -27,8 +27,8 @@ const MOST: usize = 1_000;
 #[into_params(parameter_in = Query)]
 pub(super) struct Whose {
     /// One user alone; left out, everybody.
-    #[param(min_length = 1, max_length = 255)]
-    user: Option<String>,
+    #[param(value_type = Option<String>, max_length = 255)]
+    user: Option<Short>,
 }
 
 /// Rates of now.
@@ -52,7 +52,7 @@ pub(super) async fn rates(
     let mut users: Vec<UserRates> = match &whose.user {
         None => frame.users.clone(),
         Some(name) => frame
-            .user(name)
+            .user(name.as_str())
             .map(|index| frame.users[index].clone())
             .into_iter()
             .collect(),
@@ -78,7 +78,7 @@ pub(super) async fn events(
     let feed = desk.feed();
     let stream = Stream {
         feed,
-        user: whose.user,
+        user: whose.user.map(Short::into_string),
         first: true,
     };
     let fields = [
@@ -178,7 +178,7 @@ pub(super) async fn console(
 ) -> Result<Response, Problem> {
     let whose = whose.map_err(|error| Kind::Malformed.with(error.body_text()))?;
     let upgrade = upgrade.map_err(|error| Kind::Upgrade.with(error.body_text()))?;
-    let (feed, user) = (desk.feed(), whose.0.user);
+    let (feed, user) = (desk.feed(), whose.0.user.map(Short::into_string));
     let upgrade = upgrade.max_message_size(1_024);
     Ok(upgrade.on_upgrade(move |socket| send(socket, feed, user)))
 }

@@ -6,6 +6,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Kind, Problem};
@@ -25,6 +26,11 @@ pub(super) struct Query<T>(pub(super) T);
 /// A part of a path.
 #[derive(Debug)]
 pub(super) struct Path<T>(pub(super) T);
+
+/// A text of at most 255 characters: a name is not longer.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Short(String);
 
 /// What must still hold for a change to be made.
 #[derive(Debug)]
@@ -95,6 +101,27 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
         tags(&parts.headers).map(|tags| tags.map(Self))
+    }
+}
+
+impl Short {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Short {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.chars().count() > crate::users::MAX_NAME_LEN {
+            return Err("longer than any name");
+        }
+        Ok(Self(text))
     }
 }
 

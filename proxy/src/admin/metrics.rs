@@ -234,7 +234,7 @@ impl Page<'_> {
             Some(&Unit::Seconds),
             MetricType::Histogram,
             |metric| {
-                let edges = WAIT_EDGES.into_iter().chain([f64::MAX]);
+                let edges = WAIT_EDGES.into_iter().chain([f64::INFINITY]);
                 let buckets: Vec<_> = edges.zip(waits.buckets).collect();
                 let count = waits.buckets.iter().sum();
                 let sum = waits.sum.as_secs_f64();

@@ -21,7 +21,7 @@ pub(super) async fn show(State(desk): State<Desk>) -> Response {
 
 /// Changes them; open connections feel it at once.
 #[utoipa::path(patch, path = "/api/v1/rules", operation_id = "changeRules", tag = "users", request_body = RulesPatch,
-    params(("If-Match" = Option<String>, Header, description = "The ETag of what is changed, or *; required")),
+    params(("If-Match" = String, Header, description = "The ETag of what is changed, or *; required", pattern = r#"^([*]|"[0-9a-f]{32}")$"#)),
     responses((status = 200, description = "As they are then", body = RulesView,
                headers(("ETag" = String, description = "What If-Match wants"))),
               (status = 412, description = "They have been changed meanwhile", body = Problem, content_type = "application/problem+json"),

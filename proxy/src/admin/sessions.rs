@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::Actor;
 use super::desk::{Desk, Refusals};
-use super::extract::{Path, Query};
+use super::extract::{Path, Query, Short};
 use super::problem::{Kind, Problem};
 use crate::sessions::Session;
 
@@ -22,8 +22,8 @@ const MOST: usize = 1_000;
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Of this user alone.
-    #[param(min_length = 1, max_length = 255)]
-    user: Option<String>,
+    #[param(value_type = Option<String>, max_length = 255)]
+    user: Option<Short>,
     /// Those with larger numbers than this: the `next` of the page before.
     after: Option<u64>,
     /// At most so many.
@@ -95,7 +95,8 @@ pub(super) async fn list(
             after = Some(session.id);
             if which
                 .user
-                .as_deref()
+                .as_ref()
+                .map(Short::as_str)
                 .is_none_or(|user| user == session.user())
             {
                 page.push(view(&session));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::access::Actor;
 use super::desk::{Desk, Refusals, entry};
-use super::extract::{self, IfMatch, Path, Query, etag};
+use super::extract::{self, IfMatch, Path, Query, Short, etag};
 use super::problem::Problem;
 use super::sessions::{Killed, limit};
 use crate::users::view::{RulesView, UsageView, UserView, change_body};
@@ -27,11 +27,11 @@ use body::{UserCreate, UserPatch};
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Those whose names hold this.
-    #[param(max_length = 255)]
-    search: Option<String>,
+    #[param(value_type = Option<String>, max_length = 255)]
+    search: Option<Short>,
     /// Those behind this name: the `next` of the page before.
-    #[param(max_length = 255)]
-    after: Option<String>,
+    #[param(value_type = Option<String>, max_length = 255)]
+    after: Option<Short>,
     /// At most so many.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
@@ -57,11 +57,18 @@ pub(super) async fn list(
 ) -> Result<Json<UserPage>, Problem> {
     let most = limit(which.limit)?;
     let users = desk.users();
-    let behind = |name: &str| which.after.as_deref().is_none_or(|after| name > after);
+    let behind = |name: &str| {
+        which
+            .after
+            .as_ref()
+            .map(Short::as_str)
+            .is_none_or(|after| name > after)
+    };
     let holds = |name: &str| {
         which
             .search
-            .as_deref()
+            .as_ref()
+            .map(Short::as_str)
             .is_none_or(|search| name.contains(search))
     };
     let names = users.names(|name| behind(name) && holds(name));
@@ -120,7 +127,7 @@ pub(super) async fn show(
 /// Changes a user; open connections feel a limit, a quota and an expiry at once.
 #[utoipa::path(patch, path = "/api/v1/users/{name}", operation_id = "changeUser", tag = "users", request_body = UserPatch,
     params(("name" = String, Path, description = "The name", min_length = 1, max_length = 255),
-           ("If-Match" = Option<String>, Header, description = "The ETag of what is changed, or *; required")),
+           ("If-Match" = String, Header, description = "The ETag of what is changed, or *; required", pattern = r#"^([*]|"[0-9a-f]{32}")$"#)),
     responses((status = 200, description = "As it is then", body = UserView,
                headers(("ETag" = String, description = "What If-Match wants"))),
               (status = 412, description = "It has been changed meanwhile", body = Problem, content_type = "application/problem+json"),
@@ -153,7 +160,7 @@ pub(super) async fn change(
 /// Forgets a user, usage and all; their connections are closed.
 #[utoipa::path(delete, path = "/api/v1/users/{name}", operation_id = "deleteUser", tag = "users",
     params(("name" = String, Path, description = "The name", min_length = 1, max_length = 255),
-           ("If-Match" = Option<String>, Header, description = "The ETag of what is deleted, or *; required")),
+           ("If-Match" = String, Header, description = "The ETag of what is deleted, or *; required", pattern = r#"^([*]|"[0-9a-f]{32}")$"#)),
     responses((status = 204, description = "Forgotten"),
               (status = 412, description = "It has been changed meanwhile", body = Problem, content_type = "application/problem+json"),
               (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),

@@ -20,13 +20,15 @@ use super::roster::Member;
 use super::udp::Receiver;
 use super::{random, unix_now};
 use crate::config::UdpLimit;
+use crate::metrics::Protocol;
 use crate::protocol::shadowsocks::datagram::Sender;
 use crate::protocol::{Host, Target};
-use crate::relay::{Ending, Lane, Purse};
+use crate::relay::{Ending, Lane, Lanes, Purse};
 use crate::server::Shared;
 use crate::session::datagrams::receive;
 use crate::session::datagrams::table::Table;
-use crate::users::{Authenticated, Direction};
+use crate::sessions::About;
+use crate::users::Authenticated;
 
 /// Names that are being looked up at once; a datagram to one more is dropped.
 const MOST_LOOKUPS: usize = 16;
@@ -79,14 +81,24 @@ impl Association {
             table: Mutex::default(),
             moved: Mutex::new(Instant::now()),
         };
-        let mut up = Lane::new(&self.user, Direction::Up);
-        let mut down = Lane::new(&self.user, Direction::Down);
+        let about = About {
+            id: self.shared.next_id(),
+            protocol: Protocol::ShadowsocksUdp,
+            source: *self.client.lock(),
+            target: "datagrams".to_owned(),
+        };
+        let listed = self
+            .shared
+            .sessions
+            .enter(&self.user, about, &self.shared.cut);
+        let Lanes { mut up, mut down } = listed.lanes(&self.user);
         let since = Instant::now();
         let reason = tokio::select! {
             ending = open.up(self.purse(&mut up), &mut inbox) => ending.to_string(),
             ending = open.down(self.purse(&mut down)) => ending.to_string(),
             () = open.silent() => "silent for too long".to_owned(),
             why = self.ended(&present) => why,
+            _ = listed.session().cut() => "ended by an operator".to_owned(),
         };
         tracing::info!(
             user = %self.user.name().escape_debug(), protocol = "shadowsocks-udp", %source,

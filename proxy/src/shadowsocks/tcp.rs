@@ -15,12 +15,14 @@ use super::port::Port;
 use super::roster::Member;
 use super::sealed::{Sealed, mark};
 use super::{Front, unix_now};
+use crate::metrics::Protocol;
 use crate::protocol::Target;
 use crate::protocol::shadowsocks::stream::Opener;
 use crate::protocol::shadowsocks::{Method, Refused, handshake};
-use crate::relay::{self, Ending, Lane, Lanes, Patience, Side};
+use crate::relay::{self, Ending, Lanes, Patience, Side};
 use crate::server::Shared;
-use crate::users::{Authenticated, Direction};
+use crate::sessions::{self, About};
+use crate::users::Authenticated;
 
 /// What is read at a time before there is a target.
 const CHUNK: usize = 2_048;
@@ -250,30 +252,38 @@ impl Session<'_> {
             Ok(present) => present,
             Err(error) => return self.refused(&target, &error),
         };
+        let about = About {
+            id: self.shared.next_id(),
+            protocol: Protocol::Shadowsocks,
+            source: self.source,
+            target: target.to_string(),
+        };
+        let listed = self
+            .shared
+            .sessions
+            .enter(self.user, about, &self.shared.cut);
+        let listing = Arc::clone(listed.session());
         let dialled = tokio::select! {
             dialled = Box::pin(self.shared.egress.connect(self.user, &target)) => dialled,
-            why = self.ended(&member, &present) => return self.refused(&target, &why),
+            why = self.ended(&member, &present, &listing) => return self.refused(&target, &why),
         };
         let target_socket = match dialled {
             Ok(socket) => socket,
             Err(error) => return self.refused(&target, &error),
         };
-        let mut lanes = Lanes {
-            up: Lane::new(self.user, Direction::Up),
-            down: Lane::new(self.user, Direction::Down),
-        };
+        let mut lanes = listed.lanes(self.user);
         self.front.counters.transmitted(early.len());
         let since = Instant::now();
         let reason = match encryption {
             None => {
-                let cut = self.ended(&member, &present);
+                let cut = self.ended(&member, &present, &listing);
                 self.relay(client, target_socket, &early, &mut lanes, cut)
                     .await
             }
             Some(Encryption { opener, rest, salt }) => {
                 let (front, of) = (Arc::clone(self.front), Arc::clone(&member));
                 let client = Sealed::new(client, opener, rest, front, of, salt);
-                let cut = self.ended(&member, &present);
+                let cut = self.ended(&member, &present, &listing);
                 self.relay(client, target_socket, &early, &mut lanes, cut)
                     .await
             }
@@ -317,12 +327,20 @@ impl Session<'_> {
     }
 
     /// Returns when the session must not go on, and says why.
-    async fn ended(&self, member: &Member, present: &super::presence::Present) -> String {
+    async fn ended(
+        &self,
+        member: &Member,
+        present: &super::presence::Present,
+        listing: &sessions::Session,
+    ) -> String {
         tokio::select! {
             why = self.user.revoked() => why.to_string(),
             () = member.over.cancelled() => "the user's access has changed".to_owned(),
             () = present.displaced() => "the user came from another address".to_owned(),
-            () = self.shared.cut.cancelled() => "the server stops".to_owned(),
+            killed = listing.cut() => match killed {
+                true => "ended by an operator".to_owned(),
+                false => "the server stops".to_owned(),
+            },
         }
     }
 

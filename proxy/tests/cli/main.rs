@@ -7,6 +7,8 @@
 )]
 
 mod accounts;
+#[cfg(feature = "admin")]
+mod admin;
 mod import;
 mod logs;
 mod operation;
