@@ -47,6 +47,12 @@ impl Replay {
     /// Marks that are kept in a file, which is made if there is none, for its
     /// owner alone.
     pub(super) fn open(path: &Path, capacity: usize) -> io::Result<Self> {
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(folder)?;
+        }
         let previous = read(&old(path))?;
         let current = read(path)?;
         let files = Files {
@@ -180,7 +186,7 @@ mod tests {
     #[test]
     fn a_restart_forgets_nothing_and_a_torn_write_harms_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("salts");
+        let path = folder.path().join("made/if/missing/salts");
         for round in 0..5 {
             let replay = Replay::open(&path, 100).unwrap();
             for number in 0..round * 30 {
