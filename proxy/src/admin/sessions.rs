@@ -82,6 +82,12 @@ pub(super) async fn list(
     Query(which): Query<Which>,
 ) -> Result<Json<SessionPage>, Problem> {
     let most = limit(which.limit)?;
+    if which
+        .after
+        .is_some_and(|after| i64::try_from(after).is_err())
+    {
+        return Err(Kind::Malformed.with("after is larger than any number of a session"));
+    }
     let sessions = desk.handle().shared().sessions.clone();
     let (mut page, mut after, mut more) = (Vec::new(), which.after, true);
     while more && page.len() < most {

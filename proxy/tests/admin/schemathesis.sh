@@ -6,8 +6,8 @@
 #   WEIRGATE_EXAMPLES  requests an operation and phase; 40 if unset
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
-binary=${WEIRGATE_PROXY:-target/debug/weirgate-proxy}
-tools=${CARGO_TARGET_DIR:-target}/schemathesis
+binary=$(realpath "${WEIRGATE_PROXY:-target/debug/weirgate-proxy}")
+tools=$(realpath -m "${CARGO_TARGET_DIR:-target}/schemathesis")
 [ -x "$tools/bin/st" ] || {
     python3 -m venv "$tools"
     "$tools/bin/pip" install --quiet 'schemathesis>=4,<5'
@@ -45,6 +45,8 @@ expected-statuses = ["2xx", "401", "404", "409", "412", "422", "426", "428"]
 [checks.missing_required_header]
 enabled = false
 TOML
+# It keeps what it has found in the folder that it runs in.
+cd "$place"
 status=0
 "$tools/bin/st" --config-file "$place/schemathesis.toml" run "http://$address/api/v1/openapi.json" \
     --header "Authorization: Bearer $(cat "$place/token")" \
