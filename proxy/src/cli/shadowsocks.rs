@@ -20,7 +20,7 @@ const DEFAULT: u64 = 60;
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Shadowsocks")]
 pub(crate) struct ShadowsocksArgs {
-    /// Serve shadowsocks, as any of the following and [shadowsocks] in the config do too.
+    /// Serve shadowsocks, as any of the following and `[shadowsocks]` in the config do too.
     #[arg(long)]
     shadowsocks: bool,
     /// The users: this file, read again when it changes [default: userconfigs.json].
