@@ -93,10 +93,10 @@ bodies! {
     /// A new user.
     UserCreate {
         /// 1 to 255 bytes without white space and control characters.
-        #[schema(min_length = 1, max_length = 255, pattern = r"^[A-Za-z0-9_.-]{1,64}$")]
+        #[schema(min_length = 1, max_length = 255, pattern = r"^[^\s\x00-\x20\x7f-\x9f]+$")]
         name: String,
         /// 1 to 255 bytes.
-        #[schema(min_length = 1, max_length = 255, pattern = r"^[!-~]{1,64}$")]
+        #[schema(min_length = 1, max_length = 255)]
         password: String,
         /// Whether they may log in; yes if left out.
         enabled: Option<bool>,
@@ -107,7 +107,7 @@ bodies! {
         /// Whether they may log in; if not, their connections are closed.
         enabled: Option<bool>,
         /// Another password closes their connections.
-        #[schema(min_length = 1, max_length = 255, pattern = r"^[!-~]{1,64}$")]
+        #[schema(min_length = 1, max_length = 255)]
         password: Option<String>,
     }
     /// Changes of the rules for everybody.
