@@ -45,6 +45,7 @@ pub(crate) use workers::Workers;
 use addresses::Addresses;
 use entrance::Entrance;
 use handshakes::Handshakes;
+pub(crate) use handshakes::Place;
 
 /// How often the database is asked whether another process changed a user.
 const REFRESH: Duration = Duration::from_millis(100);
@@ -418,9 +419,11 @@ impl Door {
             return;
         }
         let rules = Arc::clone(&self.rules);
+        // In the order in which they come, whichever thread serves them.
+        let place = shared.handshakes.enter();
         let serve = move |client| async move {
             let _permit = permit;
-            session::serve(client, source, rules, shared).await;
+            session::serve(client, source, rules, place, shared).await;
         };
         self.workers.serve(self.here, &self.sessions, client, serve);
     }

@@ -24,7 +24,7 @@ use crate::metrics::Reason;
 use crate::protocol::opening::Opening;
 use crate::protocol::{Dialect, Target, WireError, http};
 use crate::relay::Patience;
-use crate::server::{Counted, Rules, Shared};
+use crate::server::{Counted, Place, Rules, Shared};
 use crate::sessions::Session;
 use crate::users::{Authenticated, LoginError, Revocation, TooMany};
 
@@ -142,11 +142,12 @@ struct Message {
     keep_alive: bool,
 }
 
-/// Serves one client. Whatever happens is logged here and ends here.
+/// Serves one client, whose handshake has `place`. Whatever happens is logged here and ends here.
 pub(crate) async fn serve(
     client: TcpStream,
     source: SocketAddr,
     rules: Arc<Rules>,
+    place: Place,
     shared: Arc<Shared>,
 ) {
     let mut peer = Peer {
@@ -169,7 +170,7 @@ pub(crate) async fn serve(
     };
     let mut inbox = Inbox::new(client);
     // Boxed: what comes after lasts longer, and has no use for its memory.
-    let opened = Box::pin(open(&mut inbox, &mut peer, &rules, &shared)).await;
+    let opened = Box::pin(open(&mut inbox, &mut peer, &rules, place, &shared)).await;
     match opened {
         #[cfg(feature = "https-service")]
         Ok(Start::Frames) => {
@@ -234,6 +235,7 @@ async fn open(
     inbox: &mut Inbox,
     peer: &mut Peer,
     rules: &Rules,
+    place: Place,
     shared: &Shared,
 ) -> Result<Start, SessionError> {
     let balanced = rules.is_balancer(peer.source.ip());
@@ -255,16 +257,16 @@ async fn open(
         Ok(opened.map_or(Start::Done, Start::Request))
     };
     // Not moved from here to there: each place would take its memory.
-    in_time(pin!(request), shared.timeouts.handshake, shared).await
+    in_time(pin!(request), shared.timeouts.handshake, place, shared).await
 }
 
 /// Runs a handshake until its deadline, or until others need its place.
 async fn in_time<T>(
     handshake: impl Future<Output = Result<T, SessionError>>,
     deadline: Duration,
+    place: Place,
     shared: &Shared,
 ) -> Result<T, SessionError> {
-    let place = shared.handshakes.enter();
     tokio::select! {
         opened = handshake => opened,
         () = tokio::time::sleep(deadline) => Err(SessionError::Timeout),

@@ -14,8 +14,9 @@ CREATE TABLE shadowsocks (
     reported_download_bytes BIGINT NOT NULL DEFAULT 0
 );
 
+-- For each row: a user without any is deleted with a statement about none.
 CREATE TRIGGER shadowsocks_changed AFTER INSERT OR UPDATE OF number, port, method, password OR DELETE ON shadowsocks
-    FOR EACH STATEMENT EXECUTE FUNCTION weirgate_changed();
+    FOR EACH ROW EXECUTE FUNCTION weirgate_changed();
 
 -- The report to a panel that is under way: sent again, the same, until it is acknowledged.
 CREATE TABLE shadowsocks_report (

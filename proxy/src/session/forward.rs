@@ -37,7 +37,8 @@ pub(super) async fn serve(mut inbox: Inbox, shared: &Shared, peer: &Peer, mut op
             After::Reset => return inbox.reset(),
         }
         let request = Box::pin(handshake::http(&mut inbox, peer.source.ip(), shared));
-        opened = match in_time(request, shared.timeouts.keep_alive, shared).await {
+        let place = shared.handshakes.enter();
+        opened = match in_time(request, shared.timeouts.keep_alive, place, shared).await {
             Ok(opened) => opened,
             Err(error) if inbox.is_empty() && is_quiet(&error) => return,
             Err(error) => return reject(inbox, peer, shared, error).await,

@@ -99,9 +99,10 @@ fn admit(
     front.counters.connected();
     let (here, sessions) = (usize::from(port.number), &venue.sessions);
     let (port, front) = (Arc::clone(port), Arc::clone(front));
+    let place = shared.handshakes.enter();
     let serve = move |client| async move {
         let _permit = permit;
-        tcp::serve(client, source, port, front, shared).await;
+        tcp::serve(client, source, port, front, place, shared).await;
     };
     venue.workers.serve(here, sessions, client, serve);
 }

@@ -20,7 +20,7 @@ use crate::protocol::Target;
 use crate::protocol::shadowsocks::stream::Opener;
 use crate::protocol::shadowsocks::{Method, Refused, handshake};
 use crate::relay::{self, Ending, Lanes, Patience, Side};
-use crate::server::Shared;
+use crate::server::{Place, Shared};
 use crate::sessions::{self, About};
 use crate::users::Authenticated;
 
@@ -49,6 +49,7 @@ pub(super) async fn serve(
     source: SocketAddr,
     port: Arc<Port>,
     front: Arc<Front>,
+    place: Place,
     shared: Arc<Shared>,
 ) {
     let source = SocketAddr::new(source.ip().to_canonical(), source.port());
@@ -56,7 +57,8 @@ pub(super) async fn serve(
         tracing::info!(%source, "refused: too many connections from this address");
         return;
     };
-    let Some((request, user)) = Box::pin(open(&mut client, source, &port, &front, &shared)).await
+    let Some((request, user)) =
+        Box::pin(open(&mut client, source, &port, &front, place, &shared)).await
     else {
         return;
     };
@@ -77,9 +79,9 @@ async fn open(
     source: SocketAddr,
     port: &Port,
     front: &Front,
+    place: Place,
     shared: &Shared,
 ) -> Option<(Request, Authenticated)> {
-    let place = shared.handshakes.enter();
     let handshake = async {
         let why = match read_request(client, source, port, front).await {
             Ok(request) => match Arc::clone(&request.member.account).admit_by_key() {

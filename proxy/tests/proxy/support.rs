@@ -41,7 +41,6 @@ impl Proxy {
         config.allow_egress = vec!["127.0.0.0/8".parse().unwrap()];
         config.password_cost = PasswordCost::LEAST;
         config.timeouts.drain = Duration::from_secs(5);
-        config.workers = 2;
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
         let addresses = server.addrs().to_vec();

@@ -44,7 +44,7 @@ async fn receive(mut source: impl AsyncRead + Unpin) -> (u64, u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_gibibyte_each_way_at_once_arrives_as_it_was_sent() {
-    let proxy = Proxy::start(Limits::Unlimited).await;
+    let proxy = Proxy::start_with(Limits::Unlimited, |config| config.workers = 2).await;
     let (report, mut reported) = tokio::sync::mpsc::unbounded_channel();
     let target = target(move |client| {
         let report = report.clone();

@@ -142,6 +142,24 @@ pub(crate) async fn echoes(stream: &mut Stream, payload: &[u8]) {
     assert!(heard == payload, "the echo differs");
 }
 
+/// As [`echoes`], on a connection of its own; again until the server knows the user.
+pub(crate) async fn echoes_when_known(access: &Access, target: SocketAddr, payload: &[u8]) {
+    let mut heard = vec![0; payload.len()];
+    in_time(async {
+        loop {
+            let mut stream = connect(access, target).await;
+            if stream.write_all(payload).await.is_ok()
+                && stream.read_exact(&mut heard).await.is_ok()
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert!(heard == payload, "the echo differs");
+}
+
 /// Whether the session is over.
 pub(crate) async fn ends(mut stream: Stream) {
     let mut rest = Vec::new();

@@ -60,13 +60,17 @@ fn noise(port: u16, stop: &Arc<AtomicBool>) {
         tokio::spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 let socket = TcpSocket::new_v4().unwrap();
-                socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+                if socket.bind("127.0.0.2:0".parse().unwrap()).is_err() {
+                    continue;
+                }
                 let address = ([127, 0, 0, 1], port).into();
                 let Ok(mut client) = socket.connect(address).await else {
                     continue;
                 };
                 let _ = client.write_all(&[0x5a; 100]).await;
                 tokio::time::sleep(Duration::from_millis(2)).await;
+                // No address is to be kept for a minute after each of thousands.
+                let _ = socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO));
             }
         });
     }

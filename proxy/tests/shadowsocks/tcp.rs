@@ -46,8 +46,7 @@ async fn many_users_share_a_port_and_each_pays_for_themselves() {
             add(&proxy, &name, Limits::Unlimited, access).await;
         }
         for (number, access) in accesses.iter().enumerate().rev() {
-            let mut stream = connect(access, target).await;
-            echoes(&mut stream, &vec![7; 1_000 + number]).await;
+            echoes_when_known(access, target, &vec![7; 1_000 + number]).await;
         }
         for number in 0..accesses.len() {
             let own = u64::try_from(1_000 + number).unwrap();
