@@ -365,7 +365,7 @@ mod tests {
     use super::*;
 
     /// What a task of `serve` holds for as long as its connection lives.
-    const fn task<A, B, C, D, F: Future>(_: &impl Fn(A, B, C, D) -> F) -> usize {
+    const fn task<A, B, C, D, E, F: Future>(_: &impl Fn(A, B, C, D, E) -> F) -> usize {
         size_of::<F>()
     }
 
