@@ -1,6 +1,6 @@
 //! Real time and real sockets: one runner for every driver whose limiter is not simulated.
 //!
-//! A driver says what stands between the two ends of a connection ([`Bench`]); which runs go
+//! A driver says what stands between the two ends of a connection (`Bench`); which runs go
 //! side by side, who sends what when, and what is measured, is the same for all. Before the
 //! first run the same machinery sends a stream that keeps to the reference by itself through
 //! the set-up without its limiter: what overshoot and jitter that shows are the set-up's own.
