@@ -113,7 +113,7 @@ async fn pass_on(
         turn.failed();
     }
     // The worker is free while the client reads what it is told.
-    drop(turn);
+    turn.end();
     if let Outcome::Cut(Failure::Ended(error)) = &outcome {
         log.failed(error);
     }

@@ -52,6 +52,9 @@ mod with_service {
                 busy.ends(Outcome::Error("http"));
             }
         }
+
+        /// The worker is free.
+        pub(in crate::session) fn end(self) {}
     }
 }
 
@@ -78,5 +81,8 @@ mod without_service {
 
         /// Nobody counts.
         pub(in crate::session) fn failed(&mut self) {}
+
+        /// Nobody was busy.
+        pub(in crate::session) fn end(self) {}
     }
 }
