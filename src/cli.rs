@@ -1,7 +1,9 @@
 //! The command line, as SPEC lays it down.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use bench_clients::Via;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use flow::{ByteRate, ByteSize, Nanos, Policy};
 
@@ -14,8 +16,9 @@ use crate::tune::{self, Condition};
 /// Results go to standard output, progress and warnings to standard error.
 ///
 /// Exit codes: 0 done; 1 failure of the program or its environment; 2 bad usage, scenario or
-/// trace; 3 a claim written in the scenario did not hold; 5 a run is worse than the one it was
-/// compared with (`compare --fail-on-regression`); 130 interrupted.
+/// trace; 3 a claim written in the scenario did not hold, or a run exceeded a bound that theory
+/// gives; 5 a run is worse than the one it was compared with (`compare --fail-on-regression`); 130
+/// interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "weirgate", version, max_term_width = 100)]
 pub struct Cli {
@@ -37,7 +40,7 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Find a generator like a trace, and the bucket that it needs at each rate
     Fit(FitArgs),
-    /// Run the tests of RFC 7640 on the models of a plan and print its tables
+    /// Run the tests of RFC 7640, on the models of a plan or against a server, and print its tables
     Rfc7640(Rfc7640Args),
     /// Estimate rate and depth of whatever limits a stream, from what arrives alone
     Probe(ProbeArgs),
@@ -167,9 +170,31 @@ pub struct Rfc7640Args {
     /// Length of a run (Td), such as "60 s", instead of the file's
     #[arg(long, value_name = "D", value_parser = duration)]
     pub duration: Option<Nanos>,
-    /// Write every figure of every run as CSV
+    /// Test a server in real time instead of the models: socks5:// or http://USER:PASSWORD@HOST:PORT, with
+    /// {user} for that of each profile, tcp://HOST:PORT for a plain forwarder, or `proxy` for ours, started
+    /// with the limits of the plan. A password may stand in WEIRGATE_PROXY_PASSWORD instead
+    #[arg(long, value_name = "SERVER", value_parser = server)]
+    pub server: Option<ServerArg>,
+    /// Where the server's connections arrive; what a plain forwarder was told
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:0",
+        requires = "server"
+    )]
+    pub target: SocketAddr,
+    /// Write every figure of every run as CSV, and beside it a picture of them
     #[arg(long, value_name = "CSV")]
     pub out: Option<PathBuf>,
+}
+
+/// What `rfc7640` tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerArg {
+    /// Our proxy, started for it.
+    Own,
+    /// A server that runs already.
+    By(Via),
 }
 
 /// Arguments of `probe`.
@@ -207,6 +232,9 @@ pub struct ProbeArgs {
         conflicts_with = "arrivals"
     )]
     pub seed: u64,
+    /// Draw the arrivals and what they were found to follow: `probe.png` and `probe.csv` in this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Print the estimate as JSON
     #[arg(long)]
     pub json: bool,
@@ -372,6 +400,17 @@ fn duration(text: &str) -> Result<Nanos, String> {
         Ok(duration)
     } else {
         Err(format!("write a duration from {least} to {most}"))
+    }
+}
+
+fn server(text: &str) -> Result<ServerArg, String> {
+    if text == "proxy" {
+        return Ok(ServerArg::Own);
+    }
+    match text.parse() {
+        Ok(Via::Direct) => Err("`direct` is not by way of a server".to_owned()),
+        Ok(via) => Ok(ServerArg::By(via)),
+        Err(why) => Err(crate::scenario::problem::chain(&why)),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::output::OutputError;
 pub enum Outcome {
     /// All is well.
     Done,
-    /// A claim written in a scenario did not hold.
+    /// A claim written in a scenario did not hold, or a bound was exceeded.
     ClaimBroken,
     /// A run is worse than the one it was compared with.
     Regression,

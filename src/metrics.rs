@@ -227,6 +227,10 @@ impl Recorder for RunMetrics {
         self.series.add(Stream::Dropped, at, bytes);
         self.users[index(flow.user)].dropped(bytes, why);
     }
+
+    fn round_trip(&mut self, after: Nanos, flow: FlowId) {
+        self.users[index(flow.user)].round_trip(after.get());
+    }
 }
 
 impl Distributions {
@@ -255,6 +259,7 @@ impl RunLabel {
             setup_overshoot_bytes: self.calibration.and_then(|c| c.overshoot_bytes),
             setup_jitter_us: self.calibration.and_then(|c| c.jitter_us),
             setup_delay_p99_us: self.calibration.and_then(|c| c.delay_p99_us),
+            setup_delay_max_us: self.calibration.and_then(|c| c.delay_max_us),
             setup_late_p99_us: self.calibration.and_then(|c| c.late_p99_us),
             ..row
         }

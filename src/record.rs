@@ -2,7 +2,7 @@
 //! offered traffic into these calls, and metrics cannot tell which one ran.
 
 pub use flow::policer::DropReason;
-use flow::{ByteSize, Timestamp};
+use flow::{ByteSize, Nanos, Timestamp};
 
 /// Whose bytes: indices into the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,4 +29,8 @@ pub trait Recorder {
     fn completed(&mut self, arrival: Timestamp, departure: Timestamp, size: ByteSize, flow: FlowId);
     /// A packet was dropped at `at`.
     fn dropped(&mut self, at: Timestamp, size: ByteSize, flow: FlowId, why: DropReason);
+    /// A segment of a simulated TCP is acknowledged `after` it was sent.
+    fn round_trip(&mut self, after: Nanos, flow: FlowId) {
+        let _ = (after, flow);
+    }
 }

@@ -36,6 +36,7 @@ pub use compare::compare;
 pub use gate::{Gate, gate};
 pub use host::{DecisionCost, Host};
 pub use plot::burstiness::Curve;
+pub use plot::lines::{Chart, Drawing, Line, Quantity, Side};
 pub use plot::pareto::{Bounds, Dot, pareto};
 pub use table::Look;
 
@@ -198,6 +199,8 @@ pub fn write(
     draft.write("delay.csv", &csv::text(&results.delay)?)?;
     draft.write("jitter.csv", &csv::text(&results.jitter)?)?;
     draft.write("burstiness.csv", &csv::text(&results.burstiness)?)?;
+    let insets = plot::arrival::insets(&subject, results);
+    draft.write("worst-burst.csv", insets.as_bytes())?;
     for picture in Picture::ALL {
         if let Some(text) = picture.csv(&subject, results) {
             draft.write(&format!("{}.csv", picture.stem()), text.as_bytes())?;
@@ -264,6 +267,7 @@ pub fn tables(scenario: &Scenario, results: &Results, look: Look) -> String {
         figures::winners(&subject, results),
     ];
     tables.extend(figures::theory(&subject, results));
+    tables.extend(figures::closed_loops(&subject, results));
     if !verdicts.is_empty() {
         tables.push(figures::claims(&verdicts));
     }

@@ -148,9 +148,62 @@ pub struct Row {
     pub setup_jitter_us: Option<f64>,
     pub setup_delay_p99_us: Option<f64>,
     pub setup_late_p99_us: Option<f64>,
+    /// Round trips of a simulated TCP, with what its segments waited.
+    pub rtt_p50_us: Option<f64>,
+    pub rtt_p99_us: Option<f64>,
+    /// What the algorithm's own bound is about: the bytes that came nearest to it, or furthest
+    /// beyond (of a window: within one), and what the bound allows.
+    pub burst_measured_bytes: Option<f64>,
+    pub burst_bound_bytes: Option<f64>,
+    /// Real drivers: what the longest delay of the set-up without a limiter was.
+    pub setup_delay_max_us: Option<f64>,
+}
+
+/// How late what lies on its way may arrive together, at a receiver in real time, in seconds: of
+/// the rate, this is no burst of the limiter's.
+pub const ON_THE_WAY_S: f64 = 0.1;
+
+/// By how much a run was beyond what its algorithm promises, and beyond what the measurement may
+/// be wrong by; 0 where a bound held.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Beyond {
+    /// Its burst, in bytes.
+    pub burst_bytes: f64,
+    /// Its delay, in microseconds.
+    pub delay_us: f64,
+    /// What waited, in bytes.
+    pub backlog_bytes: f64,
+}
+
+impl Beyond {
+    /// Whether any bound was exceeded.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.burst_bytes > 0.0 || self.delay_us > 0.0 || self.backlog_bytes > 0.0
+    }
 }
 
 impl Row {
+    /// How far the run was beyond its bounds. The model is exact. A real driver is allowed what
+    /// its set-up shows without a limiter: the longest delay and [`ON_THE_WAY_S`], what the rate
+    /// yields in it, and its overshoot (the bounds themselves allow for late timers).
+    #[must_use]
+    pub fn beyond(&self) -> Beyond {
+        let (mut late_us, mut bytes) = (0.0, 0.0);
+        if self.driver != "model" {
+            let longest = self.setup_delay_max_us.or(self.setup_delay_p99_us);
+            late_us = longest.unwrap_or(0.0) + ON_THE_WAY_S * 1e6;
+            let rate = self.rate_Bps.unwrap_or(0.0);
+            bytes = self.setup_overshoot_bytes.unwrap_or(0.0) + rate * late_us / 1e6;
+        }
+        let less = |excess: Option<f64>, allowed: f64| (excess.unwrap_or(0.0) - allowed).max(0.0);
+        Beyond {
+            burst_bytes: less(self.bound_excess_bytes, bytes),
+            delay_us: less(self.delay_beyond_us, late_us),
+            backlog_bytes: less(self.backlog_beyond_bytes, bytes),
+        }
+    }
+
     /// The figure in `column`; `None` if the driver does not know it, or there is no such figure.
     #[must_use]
     pub fn figure(&self, column: &str) -> Option<f64> {
@@ -180,6 +233,8 @@ pub struct SeriesRow {
     pub smoothed_Bps: f64,
     /// At the end of the bin; empty for a sender whose backlog is unknown.
     pub backlog_bytes: Option<u64>,
+    /// Empty where nobody counts what is dropped.
+    pub dropped_Bps: Option<f64>,
 }
 
 /// A row of a curve file (`arrival-curve.csv`, `overshoot.csv`, `delay.csv`,
@@ -218,4 +273,42 @@ pub struct Results {
     pub jitter: Vec<CurveRow>,
     /// `burstiness.csv`: x = rate in B/s, y = smallest bucket in bytes, of repetition 0; curve `burstiness`.
     pub burstiness: Vec<CurveRow>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_run_is_allowed_what_its_set_up_shows_and_the_model_nothing() {
+        let model = Row {
+            driver: "model".to_owned(),
+            rate_Bps: Some(1_000.0),
+            bound_excess_bytes: Some(300.0),
+            delay_beyond_us: Some(150_000.0),
+            backlog_beyond_bytes: Some(0.0),
+            setup_overshoot_bytes: Some(50.0),
+            setup_delay_max_us: Some(20_000.0),
+            ..Row::default()
+        };
+        let real = Row {
+            driver: "proxy".to_owned(),
+            ..model.clone()
+        };
+        let exact = Beyond {
+            burst_bytes: 300.0,
+            delay_us: 150_000.0,
+            backlog_bytes: 0.0,
+        };
+        assert_eq!(model.beyond(), exact);
+        // 50 B and 120 ms of 1,000 B/s; 120 ms.
+        let found = real.beyond();
+        assert_eq!((found.burst_bytes, found.delay_us), (130.0, 30_000.0));
+        let held = Row {
+            bound_excess_bytes: Some(170.0),
+            delay_beyond_us: Some(120_000.0),
+            ..real
+        };
+        assert!(found.any() && !held.beyond().any());
+    }
 }

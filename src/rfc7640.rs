@@ -1,19 +1,22 @@
 //! The methods of RFC 7640, "Traffic Management Benchmarking" (2015), on the
-//! exact models: burst hunt (5.1.1), policer compliant and excess (6.1.1), policer
+//! exact models and against a server: burst hunt (5.1.1), policer compliant and excess (6.1.1), policer
 //! capacity (6.1.2), queue (6.2), shaper (6.3.1) and shaper capacity (6.3.2),
-//! policers and shapers at once (6.4), and the stateful tests with a modelled TCP.
+//! several profiles at once, each with flows of its own (6.4), and the stateful tests with a TCP.
 //!
 //! What the RFC leaves out is reported beside it: while a burst comes in at line
 //! rate C, a bucket of rate CIR refills, so that a burst of CBS C/(C - CIR) passes;
 //! times (1 - CIR/C) it is the bucket itself.
 
 mod config;
+mod model;
 mod procedures;
+mod server;
 mod stateful;
 mod streams;
 
-pub use config::{Config, PolicerProfile, QueueProfile, ShaperProfile};
-pub use procedures::run;
+pub use config::{Class, ConcurrentProfile, Config, PolicerProfile, QueueProfile, ShaperProfile};
+pub use model::run;
+pub use server::{Against, Found, ServerError, run_against};
 
 /// A figure of a run. In the order of the RFC's section 4.1 and 4.2, each with
 /// what must stand beside it.
@@ -50,6 +53,24 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Bsa,
+        Self::BsaCorrected,
+        Self::Lp,
+        Self::Oos,
+        Self::Pd,
+        Self::Pdv,
+        Self::Sr,
+        Self::Sbb,
+        Self::Sbi,
+        Self::Ttpet,
+        Self::TtpetMin,
+        Self::TtpetMax,
+        Self::Efficiency,
+        Self::BufferDelay,
+    ];
+
     /// Its abbreviation and unit.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -85,15 +106,32 @@ impl Metric {
 /// The figures of one run; in bytes, seconds and packets.
 pub type Figures = std::collections::BTreeMap<Metric, f64>;
 
+/// What a test adds to the eleven figures of a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its burst size achieved.
+    Hunt,
+    /// Its stateless figures.
+    Main,
+    /// Its stateful figures.
+    Stateful,
+    /// It says something else.
+    Other,
+}
+
 /// All runs of one test of one profile.
 #[derive(Clone, Debug)]
 pub struct Test {
     /// Which test, as the RFC calls it, with its section.
-    pub name: &'static str,
+    pub name: String,
+    /// What it adds to the figures of its profile.
+    pub part: Part,
     /// The profile's name, or several.
     pub profile: String,
     /// What was sent.
     pub setting: String,
+    /// The figures that the RFC has in this test's table.
+    pub columns: &'static [Metric],
     /// Run by run.
     pub runs: Vec<Figures>,
 }

@@ -8,6 +8,7 @@
 mod keep;
 #[cfg(feature = "parquet")]
 mod parquet;
+pub mod picture;
 mod plan;
 mod shard;
 pub mod table;

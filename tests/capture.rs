@@ -15,6 +15,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bench_clients::{
+    Behaviour, Clock, Direction, FlowPlan, Identify, RunPlan, SocketOptions, Target, Via, drive_all,
+};
+use flow::{ByteSize, Nanos, Policer, Policy, Timestamp, Verdict};
+
 /// Who sends until tcpdump captures, and who sends the last datagram.
 const GREETER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 91);
 const LAST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 92);
@@ -33,7 +38,7 @@ fn what_tcpdump_writes_is_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("loopback.pcap");
     let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let Some(capture) = Capture::begin(&file, receiver.local_addr().unwrap()) else {
+    let Some(capture) = Capture::begin(&file, receiver.local_addr().unwrap(), "") else {
         return;
     };
     let senders =
@@ -129,6 +134,118 @@ fn weirgate(arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
+/// A flood through a real limiter, as tcpdump sees it arrive: its rate, depth and kind.
+fn probed(file: &Path, sender: &str) -> (f64, f64, String) {
+    let found = weirgate(&["probe", file.to_str().unwrap(), "--user", sender, "--json"]);
+    let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
+    let kind = found["kind"].as_str().unwrap().to_owned();
+    let figure = |name: &str| found[name].as_f64().unwrap();
+    (figure("rate_Bps"), figure("depth_bytes"), kind)
+}
+
+fn near(found: f64, wanted: f64, share: f64) {
+    assert!(
+        (found / wanted - 1.0).abs() < share,
+        "{found}, not {wanted}"
+    );
+}
+
+/// Datagrams at ten times the limit of a policer that sends on what conforms.
+#[test]
+fn a_policed_flood_that_tcpdump_writes_is_probed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policed.pcap");
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let receiver = receiver.local_addr().unwrap();
+    let Some(capture) = Capture::begin(&file, receiver, "") else {
+        return;
+    };
+    let sender = UdpSocket::bind("127.0.0.2:0").unwrap();
+    let policy: Policy = "token-bucket:rate=200kB/s,burst=60kB".parse().unwrap();
+    let mut policer = Policer::new(policy.build());
+    let begun = Instant::now();
+    let mut due: u64 = 0;
+    for number in 0.. {
+        if due > 4_000_000_000 {
+            break;
+        }
+        let now = u64::try_from(begun.elapsed().as_nanos()).unwrap();
+        std::thread::sleep(Duration::from_nanos(due.saturating_sub(now)));
+        // The policer counts what tcpdump does: headers too.
+        let size = 200 + number * 797 % 1_200;
+        let bytes = ByteSize::new(u64::try_from(size).unwrap());
+        let now = u64::try_from(begun.elapsed().as_nanos()).unwrap();
+        let verdict = policer.offer(Timestamp::from_nanos(now), bytes);
+        if matches!(verdict, Verdict::Departs(_)) {
+            sender.send_to(&vec![7; size - HEADERS], receiver).unwrap();
+        }
+        due += bytes.get() * 500;
+    }
+    capture.finish();
+    let (rate, depth, kind) = probed(&file, "127.0.0.2");
+    near(rate, 200e3, 0.02);
+    near(depth, 60e3, 0.1);
+    assert_eq!(kind, "policer");
+}
+
+/// A download through our proxy, as it arrives at the client.
+#[test]
+fn a_limited_download_that_tcpdump_writes_is_probed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("download.pcap");
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut config = proxy::Config::new(proxy::Database::file(folder.path().join("users.db")));
+    config.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    config.allow_egress = vec!["127.0.0.0/8".parse().unwrap()];
+    config.password_cost = proxy::PasswordCost::LEAST;
+    let policy: Policy = "token-bucket:rate=200kB/s,burst=60kB".parse().unwrap();
+    let ann = proxy::NewUser {
+        name: "ann".to_owned(),
+        password: b"pw".to_vec(),
+        rules: proxy::Limits::down(policy).into(),
+    };
+    let server = runtime.block_on(async {
+        let server = proxy::Server::bind(config).await.unwrap();
+        server.users().add_many(vec![ann]).await.unwrap();
+        server
+    });
+    let address = server.addrs()[0];
+    runtime.spawn(server.run(std::future::pending()));
+    // What carries data from the proxy to its client.
+    let also = format!("or (tcp src port {} and greater 150)", address.port());
+    let Some(capture) = Capture::begin(&file, receiver.local_addr().unwrap(), &also) else {
+        return;
+    };
+    let via: Via = format!("socks5://ann:pw@{address}").parse().unwrap();
+    runtime.block_on(async {
+        let sockets = SocketOptions::default();
+        let target = Target::bind("127.0.0.1:0".parse().unwrap(), sockets).await;
+        let target = target.unwrap();
+        let opened = target.open(&via, Identify::OwnPort, &sockets).await;
+        let pattern: traffic::Pattern = "constant:rate=2MB/s,size=1000B".parse().unwrap();
+        let seed = traffic::StreamSeed::derive(1, 0, 0, 0, traffic::Purpose::Traffic);
+        let plan = FlowPlan::new(
+            opened.unwrap(),
+            Direction::Down,
+            pattern.generator(seed).unwrap(),
+            Behaviour::OpenLoop {
+                backlog_limit: ByteSize::new(1 << 30),
+            },
+        );
+        let clock = Clock::starting_in(Duration::from_millis(10));
+        drive_all(vec![plan], &RunPlan::new(clock, Nanos::from_secs(5)))
+            .await
+            .unwrap();
+    });
+    capture.finish();
+    let (rate, depth, kind) = probed(&file, "127.0.0.1");
+    // Headers are in the capture: 52 B for each 10,000 and more.
+    near(rate, 200e3, 0.02);
+    near(depth, 60e3, 0.2);
+    assert_eq!(kind, "shaper");
+}
+
 /// tcpdump while it writes.
 struct Capture {
     child: Child,
@@ -138,11 +255,13 @@ struct Capture {
 
 impl Capture {
     /// `None`, with the reason on standard error, if it cannot capture here.
-    fn begin(file: &Path, receiver: SocketAddr) -> Option<Self> {
+    ///
+    /// It captures what goes to `receiver`, and what `also` says.
+    fn begin(file: &Path, receiver: SocketAddr, also: &str) -> Option<Self> {
         let child = Command::new("tcpdump")
             .args(["-i", "lo", "--immediate-mode", "-U", "-Z", "root", "-w"])
             .arg(file)
-            .arg(format!("udp dst port {}", receiver.port()))
+            .arg(format!("udp dst port {} {also}", receiver.port()))
             .stderr(Stdio::piped())
             .spawn();
         let mut child = match child {

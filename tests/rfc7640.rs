@@ -1,10 +1,13 @@
 //! The figures of RFC 7640 where they can be known beforehand.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "helpers of tests: a failure is the test's"
 )]
 
-use weirgate::rfc7640::{Config, Metric, Test, run};
+use weirgate::driver::Stop;
+use weirgate::progress::Progress;
+use weirgate::rfc7640::{Against, Config, Metric, Test, run, run_against};
 
 const PLAN: &str = r#"
 line = "125 MB/s"
@@ -100,4 +103,117 @@ fn a_shaper_delays_what_a_policer_loses() {
             "{name}: {times:?}"
         );
     }
+}
+
+/// Two customers of one limit each who are sent 80 and 20 % of what both may have together.
+const SHARES: &str = r#"
+line = "125 MB/s"
+duration = "3 s"
+runs = 2
+[[policer]]
+name = "much"
+cir = "5 MB/s"
+cbs = "64 kB"
+[[policer]]
+name = "little"
+cir = "5 MB/s"
+cbs = "64 kB"
+[[concurrent]]
+name = "mix"
+class = [{ profile = "much", share = 80 }, { profile = "little", share = 20 }]
+"#;
+
+#[test]
+fn of_two_at_once_only_the_one_that_gets_more_than_it_may_loses() {
+    let config: Config = toml::from_str(SHARES).unwrap();
+    assert_eq!(config.problem(), None);
+    let tests = run(&config);
+    let mixed: Vec<&Test> = tests
+        .iter()
+        .filter(|test| test.name == "concurrent, mix (80/20) (6.4)")
+        .collect();
+    let [much, little] = mixed.as_slice() else {
+        panic!("{} tables", mixed.len());
+    };
+    // 8 MB/s are offered to a limit of 5: 3/8 are lost.
+    for run in &much.runs {
+        let lost = run[&Metric::Lp] * 1_000.0 / (8e6 * 3.0);
+        assert!((lost - 0.375).abs() < 0.01, "{lost}");
+        assert!((run[&Metric::Sr] - 5e6).abs() < 5e4, "{run:?}");
+    }
+    for run in &little.runs {
+        assert_eq!(run[&Metric::Lp], 0.0, "{run:?}");
+        assert!((run[&Metric::Sr] - 2e6).abs() < 5e4, "{run:?}");
+    }
+}
+
+#[test]
+fn a_mix_that_makes_no_sense_is_refused() {
+    for (from, to) in [
+        ("share = 20", "share = 30"),
+        ("profile = \"little\", share", "profile = \"less\", share"),
+        ("profile = \"little\", share", "profile = \"much\", share"),
+        ("name = \"little\"", "name = \"much\""),
+        ("name = \"mix\"", "name = \"mix\"\nload = \"1 GB/s\""),
+    ] {
+        let config: Config = toml::from_str(&SHARES.replace(from, to)).unwrap();
+        assert!(config.problem().is_some(), "{from} -> {to}");
+    }
+}
+
+/// Limits that a few seconds of real time show.
+const REAL: &str = r#"
+line = "125 MB/s"
+duration = "3 s"
+runs = 1
+loss_wait = "300 ms"
+[[policer]]
+name = "policed"
+cir = "400 kB/s"
+cbs = "40 kB"
+[[shaper]]
+name = "shaped"
+sr = "400 kB/s"
+bc = "10 kB"
+ql = "100 kB"
+"#;
+
+#[test]
+fn a_real_server_shows_the_limits_that_it_was_given() {
+    let config: Config = toml::from_str(REAL).unwrap();
+    assert_eq!(config.problem(), None);
+    let found = run_against(&config, &Against::Own, Progress::Silent, &Stop::default()).unwrap();
+    assert!(!found.interrupted);
+    assert!(
+        found
+            .own_delay
+            .iter()
+            .all(|delay| (0.0..1.0).contains(delay))
+    );
+    let tests = found.tests;
+    // The bucket passes at once, and no more than comes back while a packet may wait.
+    let burst = figure(&tests, "burst hunt, policer", Metric::Bsa)[0];
+    assert!((38_000.0..=200_000.0).contains(&burst), "{burst}");
+    for name in ["policer, compliant", "shaper (", "concurrent"] {
+        for rate in figure(&tests, name, Metric::Sr) {
+            assert!((300_000.0..=440_000.0).contains(&rate), "{name}: {rate}");
+        }
+        assert_eq!(figure(&tests, name, Metric::Oos)[0], 0.0);
+    }
+    for name in ["policer, stateful", "shaper, stateful"] {
+        // 800,000 B at 400 kB/s, less the bucket and what lies on the way at first.
+        let least = figure(&tests, name, Metric::TtpetMin)[0];
+        assert!(least > 1.4, "{name}: {least}");
+        let added = figure(&tests, name, Metric::BufferDelay)[0];
+        assert!(added > 0.0, "{name}: {added}");
+    }
+}
+
+#[test]
+fn a_server_that_is_stopped_on_the_way_leaves_what_is_whole() {
+    let config: Config = toml::from_str(REAL).unwrap();
+    let stop = Stop::default();
+    stop.request();
+    let found = run_against(&config, &Against::Own, Progress::Silent, &stop).unwrap();
+    assert!(found.interrupted && found.tests.is_empty());
 }

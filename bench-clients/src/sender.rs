@@ -297,7 +297,11 @@ impl<'a, G: Generator + ?Sized, S: Sink> Sender<'a, G, S> {
             self.pacer.until(send.at).await.map_err(SendError::Timer)?;
             let called = self.plan.clock.now();
             self.take_up(send, called)?;
-            returned = match self.send_all(writer, window, send.at).await {
+            let sent = match self.send_all(writer, window, send.at).await {
+                Ok(returned) => self.delivered(window, returned).await,
+                Err(end) => Err(end),
+            };
+            returned = match sent {
                 Ok(returned) => returned.max(before(called, MOST_CATCH_UP)),
                 Err(end) => return Ok(end),
             };
@@ -336,6 +340,24 @@ impl<'a, G: Generator + ?Sized, S: Sink> Sender<'a, G, S> {
             }
         }
         Ok(returned)
+    }
+
+    /// When the send that `returned` counts as returned: in a closed loop when all of it has arrived.
+    async fn delivered(
+        &mut self,
+        window: Option<&Window>,
+        returned: Timestamp,
+    ) -> Result<Timestamp, SendEnd> {
+        let Some(window) = window.filter(|_| self.generator.awaits_delivery()) else {
+            return Ok(returned);
+        };
+        let arrived = tokio::select! {
+            biased;
+            arrived = window.arrived(self.outgoing.written()) => arrived,
+            () = &mut self.over => return Err(SendEnd::Deadline),
+        };
+        let arrived = arrived.ok_or(SendEnd::Closed(io::ErrorKind::ConnectionAborted))?;
+        Ok(returned.max(arrived))
     }
 
     /// The send after the one that returned at `now`.

@@ -60,6 +60,21 @@ impl Window {
         self.changed.notify_one();
     }
 
+    /// The one sender, which has sent `sent` bytes: waits until all of them have arrived, and
+    /// says when the last did. `None` once the receiver has ended.
+    pub async fn arrived(&self, sent: u64) -> Option<Timestamp> {
+        loop {
+            if self.received.load(Ordering::Acquire) >= sent {
+                let freed_at = self.freed_at.load(Ordering::Relaxed);
+                return Some(Timestamp::from_nanos(freed_at));
+            }
+            if self.closed.load(Ordering::Acquire) {
+                return None;
+            }
+            self.changed.notified().await;
+        }
+    }
+
     /// The one sender, which has sent `sent` bytes: waits until it may send more.
     /// `None` once the receiver has ended.
     pub async fn room(&self, sent: u64) -> Option<Room> {
@@ -109,6 +124,19 @@ mod tests {
         };
         assert_ready_eq!(blocked.poll(), Some(opened));
         assert_pending!(spawn(window.room(107)).poll());
+    }
+
+    #[test]
+    fn a_closed_loop_goes_on_when_the_last_byte_has_arrived() {
+        let window = Window::new(ByteSize::new(100));
+        let mut waiting = spawn(window.arrived(8));
+        assert_pending!(waiting.poll());
+        window.release(ByteSize::new(7), Timestamp::from_nanos(5));
+        assert_pending!(waiting.poll());
+        window.release(ByteSize::new(1), Timestamp::from_nanos(9));
+        assert_ready_eq!(waiting.poll(), Some(Timestamp::from_nanos(9)));
+        window.close();
+        assert_ready_eq!(spawn(window.arrived(9)).poll(), None);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! `weirgate probe`: what limits a stream, from what arrives alone.
 
+use std::fs;
 use std::path::Path;
 
 use flow::Policy;
 use miette::Diagnostic;
 
+use super::sweep::write_file;
 use super::{Failure, Outcome, print, trace_file};
 use crate::cli::{ProbeArgs, ReplayMode};
+use crate::output::OutputFile;
 use crate::probe::{Arrival, Estimate, Flood, Kind, ProbeError, estimate};
-use crate::report::plain;
+use crate::report::{Chart, Drawing, Line, Quantity, Side, plain};
 use crate::scenario::problem::split_remedy;
 
 /// A model whose flood says nothing.
@@ -26,11 +29,18 @@ impl Diagnostic for Unknown {
 }
 
 pub(super) fn run(args: &ProbeArgs) -> Result<Outcome, Failure> {
-    let (found, truth) = match (&args.arrivals, &args.limiter) {
+    let ((found, arrivals), truth) = match (&args.arrivals, &args.limiter) {
         (Some(path), _) => (from_file(path, args.user.as_deref())?, None),
         (None, Some(limiter)) => (from_model(args, limiter)?, Some(limiter)),
         (None, None) => return Err(unknown("nothing to probe; name a file or a --limiter")),
     };
+    if let Some(out) = &args.out {
+        let drawing = drawing(&found, &arrivals, args);
+        fs::create_dir_all(out).map_err(|why| OutputFile::failed(out, why))?;
+        let png = drawing.png("probe.png").map_err(Failure::environment)?;
+        write_file(&out.join("probe.csv"), drawing.csv().as_bytes())?;
+        write_file(&out.join("probe.png"), &png)?;
+    }
     let text = if args.json {
         json(&found)
     } else {
@@ -40,18 +50,93 @@ pub(super) fn run(args: &ProbeArgs) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-fn from_file(path: &Path, user: Option<&str>) -> Result<Estimate, Failure> {
+/// The estimate, and what it is of.
+type Probed = (Estimate, Vec<Arrival>);
+
+/// Points that are drawn of a stream.
+const MOST_POINTS: usize = 2_000;
+
+/// Cumulative arrivals from the first one on, and the line that they follow.
+fn drawing(found: &Estimate, arrivals: &[Arrival], args: &ProbeArgs) -> Drawing {
+    let start = arrivals.first().map_or(0, |first| first.at);
+    let mut sum = 0;
+    let all: Vec<(f64, f64)> = arrivals
+        .iter()
+        .map(|arrival| {
+            sum += arrival.size;
+            (real(arrival.at - start) / 1e9, real(sum))
+        })
+        .collect();
+    let each = all.len().div_ceil(MOST_POINTS).max(1);
+    let mut points: Vec<(f64, f64)> = all.iter().step_by(each).copied().collect();
+    points.extend(all.last().filter(|last| points.last() != Some(*last)));
+    let end = points.last().map_or(0.0, |last| last.0);
+    let line = |(name, rank, dashed): (&str, usize, bool), points| Line {
+        name: name.to_owned(),
+        rank,
+        points,
+        band: Vec::new(),
+        marked: false,
+        dashed,
+    };
+    let chart = |title: &str, until: f64| {
+        let part: Vec<(f64, f64)> = points.iter().filter(|p| p.0 <= until).copied().collect();
+        let fitted = vec![
+            (0.0, found.depth),
+            (until, found.depth + found.rate * until),
+        ];
+        Chart {
+            title: title.to_owned(),
+            x: side("time since the first arrival", Quantity::Seconds),
+            y: side("bytes so far", Quantity::Bytes),
+            lines: vec![
+                line(("arrived", 0, false), part),
+                line(("depth + rate × time", 1, true), fitted),
+            ],
+        }
+    };
+    let early = found.shift_s.map_or(end / 10.0, |shift| shift * 4.0);
+    let name = args.arrivals.as_ref().and_then(|path| path.file_name());
+    let name = name.map(|name| name.to_string_lossy().into_owned());
+    let model = args.limiter.map(|limiter| limiter.to_string());
+    Drawing {
+        title: format!("What limits the stream: {}", kind(found).0),
+        explanation: format!(
+            "Bytes that have arrived since the first packet, and the line that they follow from below once the burst is used up: \
+             rate {}, depth {}. Its height at the left edge is the depth, its slope the rate.",
+            plain::rate(found.rate),
+            plain::bytes(found.depth),
+        ),
+        charts: vec![
+            chart("All of it", end),
+            chart("Its beginning", early.min(end)),
+        ],
+        footer: name.or(model).unwrap_or_default(),
+    }
+}
+
+fn side(title: &str, unit: Quantity) -> Side {
+    Side {
+        title: title.to_owned(),
+        unit,
+        logarithmic: false,
+    }
+}
+
+fn from_file(path: &Path, user: Option<&str>) -> Result<Probed, Failure> {
     let packets = trace_file::packets(path, user)?;
     let arrivals: Vec<Arrival> = packets
         .into_iter()
         .map(|(at, size)| Arrival { at, size })
         .collect();
-    estimate(&arrivals)
-        .map_err(|why: ProbeError| Failure::input(trace_file::unsuitable(path, &why.to_string())))
+    let found = estimate(&arrivals).map_err(|why: ProbeError| {
+        Failure::input(trace_file::unsuitable(path, &why.to_string()))
+    })?;
+    Ok((found, arrivals))
 }
 
 /// Packets of the flood are a fiftieth of the depth at most, and no more than Ethernet's.
-fn from_model(args: &ProbeArgs, limiter: &Policy) -> Result<Estimate, Failure> {
+fn from_model(args: &ProbeArgs, limiter: &Policy) -> Result<Probed, Failure> {
     if args.mode == ReplayMode::Shape && !limiter.modes().shape {
         return Err(unknown(&format!(
             "`{}` cannot be applied with --mode shape; it can only police: write --mode police",
@@ -73,7 +158,8 @@ fn from_model(args: &ProbeArgs, limiter: &Policy) -> Result<Estimate, Failure> {
         seed: args.seed,
     };
     let arrivals = flood.through(limiter, args.mode == ReplayMode::Shape);
-    estimate(&arrivals).map_err(|why| unknown(&why.to_string()))
+    let found = estimate(&arrivals).map_err(|why| unknown(&why.to_string()))?;
+    Ok((found, arrivals))
 }
 
 fn unknown(why: &str) -> Failure {

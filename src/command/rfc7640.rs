@@ -2,16 +2,20 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
-use super::{Failure, Outcome, print};
-use crate::cli::Rfc7640Args;
-use crate::output::OutputFile;
-use crate::report::{Look, plain};
-use crate::rfc7640::{Config, Figures, Metric, Test, run as run_tests};
+use super::sweep::write_file;
+use super::{Failure, Outcome, note, print};
+use crate::cli::{Rfc7640Args, ServerArg};
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::report::{Chart, Drawing, Line, Look, Quantity, Side, plain};
+use crate::rfc7640::{
+    Against, Config, Figures, Found, Metric, Part, ServerError, Test, run as run_tests, run_against,
+};
 use crate::scenario::problem::{FileProblems, Problem};
 
 /// A plan that cannot be run.
@@ -29,6 +33,16 @@ enum BadPlan {
     },
 }
 
+/// A server that could not be tested.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("cannot test the server")]
+#[diagnostic(help(
+    "does it run, and does it know the users of the plan? `user` of a profile is its user there"
+))]
+struct CannotTest {
+    source: ServerError,
+}
+
 pub(super) fn run(args: &Rfc7640Args) -> Result<Outcome, Failure> {
     let mut config = load(&args.file)?;
     config.runs = args.runs.unwrap_or(config.runs);
@@ -41,12 +55,59 @@ pub(super) fn run(args: &Rfc7640Args) -> Result<Outcome, Failure> {
             instead,
         }));
     }
-    let tests = run_tests(&config);
+    let (found, about) = match &args.server {
+        None => {
+            let tests = run_tests(&config);
+            (
+                Found {
+                    tests,
+                    ..Found::default()
+                },
+                VIRTUAL.to_owned(),
+            )
+        }
+        Some(server) => {
+            let against = match server {
+                ServerArg::Own => Against::Own,
+                ServerArg::By(via) => Against::By {
+                    via: via.clone(),
+                    target: args.target,
+                },
+            };
+            let stop = interrupt::watch();
+            let found = run_against(&config, &against, Progress::of_stderr(), &stop);
+            let found = found.map_err(|source| Failure::environment(CannotTest { source }))?;
+            let about = in_real_time(&config, found.own_delay);
+            (found, about)
+        }
+    };
     if let Some(out) = &args.out {
-        write_csv(out, &tests)?;
+        write_csv(out, &found.tests)?;
+        let drawing = drawing(&config, &found.tests);
+        let picture = out.with_extension("png");
+        let png = drawing.png(&picture.display().to_string());
+        write_file(&picture, &png.map_err(Failure::environment)?)?;
     }
-    print(&text(&config, &tests))?;
-    Ok(Outcome::Done)
+    print(&text(&config, &about, &found.tests))?;
+    Ok(if found.interrupted {
+        note("interrupted: the tables hold the tests that were completed");
+        Outcome::Interrupted
+    } else {
+        Outcome::Done
+    })
+}
+
+const VIRTUAL: &str = "In virtual time: the tester's own PD and PDV are 0, and a loss is known at once, without a loss wait threshold.";
+
+/// What must stand beside figures of a server.
+fn in_real_time(config: &Config, [delay, variation]: [f64; 2]) -> String {
+    format!(
+        "In real time over TCP: loss wait threshold {} (and what a queue may take): what a relay holds back for longer counts as lost.\n\
+         The tester's own PD of {} and PDV of {} are taken off. TCP efficiency is of all segments that this machine sent meanwhile.",
+        config.loss_wait,
+        plain::seconds(delay),
+        plain::seconds(variation),
+    )
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {
@@ -61,31 +122,158 @@ fn load(path: &Path) -> Result<Config, Failure> {
     })
 }
 
-fn text(config: &Config, tests: &[Test]) -> String {
+fn text(config: &Config, about: &str, tests: &[Test]) -> String {
     let line = plain::rate(real(config.line.get()));
     let mut text = format!(
-        "RFC 7640: Tr = {} runs, Td = {}, line {line}, packets of {}\n\
-         In virtual time: the tester's own PD and PDV are 0, and a loss is known at once, without a loss wait threshold.\n",
+        "RFC 7640: Tr = {} runs, Td = {}, line {line}, packets of {}\n{about}\n",
         config.runs, config.duration, config.packet,
     );
     for test in tests {
         text.push('\n');
         text.push_str(&table(test));
     }
+    if let Some(table) = overview(tests) {
+        text.push('\n');
+        text.push_str(&table);
+    }
     text
 }
 
-fn table(test: &Test) -> String {
-    let metrics: Vec<Metric> = test
-        .runs
-        .first()
-        .map_or(Vec::new(), |run| run.keys().copied().collect());
-    let mut head = vec!["<run"];
-    head.extend(metrics.iter().map(|metric| metric.label()));
-    let cells = |name: String, of: &dyn Fn(Metric) -> Option<f64>| {
-        let figures = metrics.iter().map(|metric| {
-            of(*metric).map_or_else(|| "–".to_owned(), |value| shown(value * metric.factor()))
+/// The figures that are drawn: of which test, what they are called, and in which unit.
+const DRAWN: [(Part, Metric, &str, Quantity); 6] = [
+    (
+        Part::Main,
+        Metric::Bsa,
+        "Burst size achieved",
+        Quantity::Bytes,
+    ),
+    (
+        Part::Main,
+        Metric::Pdv,
+        "Delay variation, 99th percentile",
+        Quantity::Seconds,
+    ),
+    (Part::Main, Metric::Sr, "Output rate", Quantity::Rate),
+    (
+        Part::Stateful,
+        Metric::Ttpet,
+        "Transfer time",
+        Quantity::Seconds,
+    ),
+    (
+        Part::Stateful,
+        Metric::Efficiency,
+        "TCP efficiency in %",
+        Quantity::Number,
+    ),
+    (
+        Part::Stateful,
+        Metric::BufferDelay,
+        "Buffer delay in %",
+        Quantity::Number,
+    ),
+];
+
+/// Every run of every profile.
+fn drawing(config: &Config, tests: &[Test]) -> Drawing {
+    let mut profiles: Vec<&str> = Vec::new();
+    for test in tests.iter().filter(|test| test.part == Part::Main) {
+        profiles.push(&test.profile);
+    }
+    let side = |title: &str, unit| Side {
+        title: title.to_owned(),
+        unit,
+        logarithmic: false,
+    };
+    let charts = DRAWN.iter().map(|(part, metric, title, unit)| {
+        let of = tests.iter().filter(|test| test.part == *part);
+        let lines = of.filter_map(|test| {
+            let rank = profiles.iter().position(|name| *name == test.profile)?;
+            let runs = (1_u32..).zip(&test.runs);
+            let points =
+                runs.filter_map(|(run, found)| Some((f64::from(run), *found.get(metric)?)));
+            Some(Line {
+                name: test.profile.clone(),
+                rank,
+                points: points.collect(),
+                band: Vec::new(),
+                marked: true,
+                dashed: false,
+            })
         });
+        Chart {
+            title: (*title).to_owned(),
+            x: side("run", Quantity::Number),
+            y: side(title, *unit),
+            lines: lines.collect(),
+        }
+    });
+    Drawing {
+        title: "RFC 7640: every run of every profile".to_owned(),
+        explanation: "Above: the stateless tests, bursts as large as each profile takes at once. Below: the stateful tests, \
+                      transfers again and again with a micro burst each second."
+            .to_owned(),
+        charts: charts.collect(),
+        footer: format!(
+            "Tr = {} · Td = {} · line {} · packets of {}",
+            config.runs,
+            config.duration,
+            plain::rate(real(config.line.get())),
+            config.packet
+        ),
+    }
+}
+
+/// The eleven figures of each profile, means over the runs: burst hunt, then the stateless and the
+/// stateful test.
+fn overview(tests: &[Test]) -> Option<String> {
+    let mut profiles: Vec<&str> = Vec::new();
+    for test in tests.iter().filter(|test| test.part != Part::Other) {
+        if !profiles.contains(&test.profile.as_str()) {
+            profiles.push(&test.profile);
+        }
+    }
+    let value = |profile: &str, metric: Metric| {
+        let of = |part: Part| {
+            let mut own = tests.iter();
+            let test = own.find(|test| test.profile == profile && test.part == part)?;
+            mean(&values(test, metric))
+        };
+        [Part::Hunt, Part::Main, Part::Stateful]
+            .into_iter()
+            .find_map(of)
+    };
+    let mut head = vec!["<profile"];
+    head.extend(Metric::ALL.iter().map(|metric| metric.label()));
+    let rows: Vec<Vec<String>> = profiles
+        .iter()
+        .map(|profile| {
+            let figures = Metric::ALL
+                .iter()
+                .map(|metric| cell(value(profile, *metric), *metric));
+            std::iter::once((*profile).to_owned())
+                .chain(figures)
+                .collect()
+        })
+        .collect();
+    let title = "All figures, means over the runs: burst hunt, stateless test, stateful test";
+    (!rows.is_empty()).then(|| plain::table(title, &head, &rows, "", Look::of_stdout()))
+}
+
+fn values(test: &Test, metric: Metric) -> Vec<f64> {
+    let runs = test.runs.iter();
+    runs.filter_map(|run| run.get(&metric).copied()).collect()
+}
+
+fn cell(value: Option<f64>, metric: Metric) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| shown(value * metric.factor()))
+}
+
+fn table(test: &Test) -> String {
+    let mut head = vec!["<run"];
+    head.extend(test.columns.iter().map(|metric| metric.label()));
+    let cells = |name: String, of: &dyn Fn(Metric) -> Option<f64>| {
+        let figures = test.columns.iter().map(|metric| cell(of(*metric), *metric));
         std::iter::once(name).chain(figures).collect::<Vec<_>>()
     };
     let mut rows: Vec<Vec<String>> = test
@@ -97,14 +285,9 @@ fn table(test: &Test) -> String {
         })
         .collect();
     if test.runs.len() > 1 {
-        let values = |metric| -> Vec<f64> {
-            test.runs
-                .iter()
-                .filter_map(|run| run.get(&metric).copied())
-                .collect()
-        };
-        rows.push(cells("mean".into(), &|metric| mean(&values(metric))));
-        rows.push(cells("sd".into(), &|metric| deviation(&values(metric))));
+        let of = |metric| values(test, metric);
+        rows.push(cells("mean".into(), &|metric| mean(&of(metric))));
+        rows.push(cells("sd".into(), &|metric| deviation(&of(metric))));
     }
     let title = format!("{}: {}, {}", test.name, test.profile, test.setting);
     plain::table(&title, &head, &rows, "", Look::of_stdout())
@@ -158,8 +341,5 @@ fn write_csv(path: &Path, tests: &[Test]) -> Result<(), Failure> {
             }
         }
     }
-    let mut file = OutputFile::create(path)?;
-    file.write_all(csv.as_bytes())
-        .map_err(|why| OutputFile::failed(path, why))?;
-    Ok(file.finish()?)
+    write_file(path, csv.as_bytes())
 }

@@ -13,7 +13,7 @@ use crate::driver::{Stop, leave_out_what_cannot_run};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::report::{self, Host, Look, Options, ReportError, claims};
-use crate::results::{Results, Row};
+use crate::results::Results;
 use crate::run::{self, Finished, RunError};
 use crate::scenario::Scenario;
 
@@ -173,7 +173,7 @@ fn outcome(scenario: &Scenario, finished: &Finished) -> Outcome {
         note("interrupted: the report holds the runs that were completed");
         Outcome::Interrupted
     } else if let Some(broken) = bound_broken(&finished.results) {
-        note(&format!("a bound was exceeded in virtual time: {broken}"));
+        note(&format!("a bound was exceeded: {broken}"));
         Outcome::ClaimBroken
     } else if claims::judge(scenario, &finished.results)
         .iter()
@@ -185,22 +185,14 @@ fn outcome(scenario: &Scenario, finished: &Finished) -> Outcome {
     }
 }
 
-/// The first run of the model that broke a bound of its algorithm's own. Runs in real time are
-/// marked in the tables and fail by claims alone: their clock is not exact.
+/// The first run that broke a bound of its algorithm's own, beyond what its measurement may be
+/// wrong by.
 fn bound_broken(results: &Results) -> Option<String> {
-    let mut runs = results.summary.iter().filter(|row| row.driver == "model");
-    let broken = |row: &&Row| {
-        [
-            row.bound_excess_bytes,
-            row.delay_beyond_us,
-            row.backlog_beyond_bytes,
-        ]
-        .into_iter()
-        .flatten()
-        .any(|excess| excess > 0.0)
-    };
-    let row = runs.find(broken)?;
-    Some(format!("{}, repetition {}", row.algorithm, row.repetition))
+    let row = results.summary.iter().find(|row| row.beyond().any())?;
+    Some(format!(
+        "{}, {}, repetition {}",
+        row.algorithm, row.driver, row.repetition
+    ))
 }
 
 /// Who can mend it.

@@ -12,7 +12,7 @@ use crate::interrupt;
 use crate::output::OutputFile;
 use crate::progress::Progress;
 use crate::scenario::{Overrides, Sweep};
-use crate::sweep::{self, KeepError, Plan, Shard, SweepError, table};
+use crate::sweep::{self, KeepError, Plan, Shard, SweepError, picture, table};
 
 /// A folder with something else.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -62,6 +62,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<Outcome, Failure> {
 
 /// Says what was written.
 pub(super) fn written(out: &Path, plan: &Plan) -> Result<Outcome, Failure> {
+    draw(out, plan)?;
     print(&format!(
         "{}: {}, in {}\n",
         out.display(),
@@ -69,6 +70,32 @@ pub(super) fn written(out: &Path, plan: &Plan) -> Result<Outcome, Failure> {
         tables()
     ))?;
     Ok(Outcome::Done)
+}
+
+/// The picture of the cells, and the CSV of what it shows.
+fn draw(out: &Path, plan: &Plan) -> Result<(), Failure> {
+    let path = out.join("cells.csv");
+    let cells = fs::read_to_string(&path).map_err(|source| {
+        keep_failure(KeepError::Read {
+            path: path.clone(),
+            source,
+        })
+    })?;
+    let drawing = picture::drawing(plan, &cells, "cells.csv");
+    let Some(drawing) = drawing.map_err(|error| keep_failure(error.into()))? else {
+        return Ok(());
+    };
+    let png = drawing.png("sweep.png").map_err(Failure::environment)?;
+    write_file(&out.join("sweep.csv"), drawing.csv().as_bytes())?;
+    write_file(&out.join("sweep.png"), &png)
+}
+
+/// Writes a file whole or not at all.
+pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    let mut file = OutputFile::create(path)?;
+    file.write_all(content)
+        .map_err(|source| OutputFile::failed(path, source))?;
+    Ok(file.finish()?)
 }
 
 fn tables() -> String {
@@ -107,10 +134,7 @@ fn begin(out: &Path, plan: &Plan) -> Result<(), Failure> {
 
 /// Puts the plan into its place.
 pub(super) fn write_plan(path: &Path, plan: &Plan) -> Result<(), Failure> {
-    let mut file = OutputFile::create(path)?;
-    file.write_all(plan.to_json().as_bytes())
-        .map_err(|source| OutputFile::failed(path, source))?;
-    Ok(file.finish()?)
+    write_file(path, plan.to_json().as_bytes())
 }
 
 /// Who can mend it.

@@ -20,7 +20,7 @@ use super::Stop;
 use super::real::plan::{Run, Together};
 use super::real::{self, Batch, Bench, Ran, RealError, Used, io_error};
 use crate::progress::Progress;
-use crate::scenario::{DriverKind, External, RateChange, Scenario};
+use crate::scenario::{DriverKind, RateChange, Scenario};
 
 /// How long the port of the run before may stay in use.
 const GOES_WITHIN: Duration = Duration::from_secs(2);
@@ -108,25 +108,22 @@ struct Path {
     server: Option<Server>,
 }
 
-impl Path {
-    /// The same for `user` of the scenario.
-    fn via_for(&self, user: &str) -> Via {
-        let mut via = self.via.clone();
-        if let Via::Socks5 {
-            credentials: Some(credentials),
-            ..
-        }
-        | Via::Http {
-            credentials: Some(credentials),
-            ..
-        }
-        | Via::Line { credentials, .. } = &mut via
-        {
-            let Credentials { user: login, .. } = credentials;
-            *login = login.replace(USER, user);
-        }
-        via
+/// `via` with `user` in place of `{user}`.
+pub(crate) fn for_user(mut via: Via, user: &str) -> Via {
+    if let Via::Socks5 {
+        credentials: Some(credentials),
+        ..
     }
+    | Via::Http {
+        credentials: Some(credentials),
+        ..
+    }
+    | Via::Line { credentials, .. } = &mut via
+    {
+        let Credentials { user: login, .. } = credentials;
+        *login = login.replace(USER, user);
+    }
+    via
 }
 
 /// A target at `address`; the one of the run before may need a moment to go.
@@ -143,8 +140,8 @@ async fn listen(address: SocketAddr) -> io::Result<Target> {
 }
 
 /// `via` with the password from the environment if it has none of its own.
-fn with_password(external: &External) -> Via {
-    let via = external.via.clone();
+pub(crate) fn with_password(via: &Via) -> Via {
+    let via = via.clone();
     match std::env::var(PASSWORD) {
         Ok(password) if via.wants_password() => via.with_password(password),
         _ => via,
@@ -171,7 +168,7 @@ impl Bench for Path {
         Ok(match external {
             Some(external) => Self {
                 target,
-                via: with_password(external),
+                via: with_password(&external.via),
                 server: Some(Server::start(external).await?),
             },
             None => Self {
@@ -193,7 +190,7 @@ impl Bench for Path {
             .users
             .get(user)
             .map(|user| user.name.as_str());
-        let via = self.via_for(name.unwrap_or_default());
+        let via = for_user(self.via.clone(), name.unwrap_or_default());
         let identify = match via {
             Via::Forward { .. } => Identify::Preamble,
             _ => Identify::OwnPort,

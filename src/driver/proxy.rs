@@ -8,9 +8,10 @@ mod server;
 
 use std::net::Ipv4Addr;
 
+pub(crate) use self::server::{PASSWORD, Server};
+
 use bench_clients::{Credentials, Ends, Identify, SocketOptions, Target, Via};
 
-use self::server::Server;
 use super::real::plan::{Run, Together};
 use super::real::{self, Batch, Bench, Ran, RealError, Used, io_error};
 use super::{Stop, policy_of};
@@ -84,7 +85,7 @@ impl Bench for Through {
         let target = Target::bind(any_port, SocketOptions::default()).await;
         Ok(Self {
             target: target.map_err(io_error("listen for the proxy's connections"))?,
-            server: Server::start(batch).await?,
+            server: Server::with(server::accounts(batch)).await?,
         })
     }
 
@@ -98,7 +99,7 @@ impl Bench for Through {
             proxy: self.server.address().into(),
             credentials: Some(Credentials {
                 user: run.user_name(user),
-                password: server::PASSWORD.to_owned(),
+                password: PASSWORD.to_owned(),
             }),
         };
         let options = SocketOptions::default();

@@ -176,7 +176,7 @@ pub(super) fn run<B: Bench>(
 }
 
 /// The threads of the load.
-fn runtime() -> Result<Runtime, RealError> {
+pub(crate) fn runtime() -> Result<Runtime, RealError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("load")

@@ -47,6 +47,16 @@ struct Window {
     limits: Vec<(u64, u64)>,
     width: u64,
     excess: u64,
+    /// The most in any window, and the limit that it was held to.
+    most: u64,
+    most_limit: u64,
+}
+
+/// What came nearest to a bound, or went furthest beyond it, in billionths of a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Nearest {
+    pub(crate) measured: u128,
+    pub(crate) bound: u128,
 }
 
 impl Promise {
@@ -135,7 +145,44 @@ impl Promise {
     }
 }
 
+impl Promise {
+    /// The check that came nearest to its bound; `peak` as for [`Self::excess`].
+    pub(crate) fn nearest(&self, peak: u128) -> Option<Nearest> {
+        let of = |check: &Check| match check {
+            Check::Affine(affine) => affine.nearest(peak, self.largest),
+            Check::Window(window) => Nearest {
+                measured: nanobytes(window.most),
+                bound: nanobytes(window.most_limit),
+            },
+        };
+        // Differences, not ratios: exact, and what is beyond comes first.
+        let distance = |one: &Nearest| {
+            let beyond = one.measured.saturating_sub(one.bound);
+            (
+                beyond,
+                std::cmp::Reverse(one.bound.saturating_sub(one.measured)),
+            )
+        };
+        self.checks.iter().map(of).max_by_key(distance)
+    }
+}
+
 impl Affine {
+    fn nearest(&self, shared: u128, largest: u64) -> Nearest {
+        let burst = if self.or_packet {
+            self.burst.max(largest)
+        } else {
+            self.burst
+        };
+        Nearest {
+            measured: match &self.level {
+                Some(level) => level.peak().map_or(0, |(peak, _)| peak),
+                None => shared,
+            },
+            bound: nanobytes(burst) + self.allowed,
+        }
+    }
+
     #[inline]
     fn add(&mut self, at: u64, bytes: u64) {
         if let Some(level) = &mut self.level {
@@ -144,16 +191,8 @@ impl Affine {
     }
 
     fn excess(&self, shared: u128, largest: u64) -> u128 {
-        let burst = if self.or_packet {
-            self.burst.max(largest)
-        } else {
-            self.burst
-        };
-        let peak = match &self.level {
-            Some(level) => level.peak().map_or(0, |(peak, _)| peak),
-            None => shared,
-        };
-        peak.saturating_sub(nanobytes(burst) + self.allowed)
+        let Nearest { measured, bound } = self.nearest(shared, largest);
+        measured.saturating_sub(bound)
     }
 }
 
@@ -162,8 +201,19 @@ impl Window {
     fn add(&mut self, at: u64, bytes: u64) {
         self.sums.add(at, bytes);
         let within = self.sums.ending_now(0);
+        if within > self.most {
+            self.most = within;
+            self.most_limit = self.limit_now(at);
+        }
         if within > self.limits[0].1 || self.limits.len() > 1 {
             self.excess = self.excess.max(within.saturating_sub(self.limit_at(at)));
+        }
+    }
+
+    fn limit_now(&self, at: u64) -> u64 {
+        match self.limits.as_slice() {
+            [(_, limit)] => *limit,
+            _ => self.limit_at(at),
         }
     }
 
@@ -257,6 +307,8 @@ fn windowed(limit: ByteSize, later: &[(Timestamp, Bound)], window: Nanos, times:
         limits,
         width,
         excess: 0,
+        most: 0,
+        most_limit: limit.get().saturating_mul(times),
     }))
 }
 

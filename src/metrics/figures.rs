@@ -2,6 +2,7 @@
 
 use crate::results::Row;
 
+use super::bound::Nearest;
 use super::conservation::ConservationFigures;
 use super::delay::{Delays, GapFigures};
 use super::fairness::jain;
@@ -26,6 +27,8 @@ pub(crate) struct UserFigures {
     pub(crate) seconds: Option<[f64; 3]>,
     /// By how much its policy's own bound was exceeded, in billionths of a byte.
     pub(crate) broken: Option<u128>,
+    /// What came nearest to that bound.
+    pub(crate) nearest: Option<Nearest>,
     /// What theory says of delay and backlog.
     pub(crate) promised: Option<Promised>,
     pub(crate) pooled: Pooled,
@@ -46,6 +49,7 @@ pub(crate) struct Pooled {
     pub(crate) jitter: JitterFigures,
     pub(crate) conservation: ConservationFigures,
     pub(crate) sender_late: Histogram,
+    pub(crate) round_trips: Histogram,
 }
 
 /// What was found against the user's (r, b).
@@ -89,6 +93,13 @@ pub(crate) fn row(
         state_bytes: users.iter().filter_map(|user| user.state_bytes).max(),
         ..Row::default()
     };
+    let nearness = |one: &Nearest| to_bytes(one.measured) / to_bytes(one.bound).max(1.0);
+    let nearest = users
+        .iter()
+        .filter_map(|user| user.nearest)
+        .max_by(|one, other| nearness(one).total_cmp(&nearness(other)));
+    row.burst_measured_bytes = nearest.map(|nearest| to_bytes(nearest.measured));
+    row.burst_bound_bytes = nearest.map(|nearest| to_bytes(nearest.bound));
     pooled.fill_counts(&mut row);
     pooled.fill_times(&mut row);
     fill_limits(&mut row, users, end);
@@ -241,6 +252,7 @@ impl Pooled {
         self.jitter.merge(&other.jitter);
         self.conservation.merge(&other.conservation);
         self.sender_late.merge(&other.sender_late);
+        self.round_trips.merge(&other.round_trips);
     }
 
     fn fill_counts(&self, row: &mut Row) {
@@ -305,6 +317,7 @@ impl Pooled {
         [row.sender_late_p50_us, row.sender_late_p99_us] =
             percentiles(&self.sender_late, [0.5, 0.99]);
         row.sender_late_max_us = most(&self.sender_late);
+        [row.rtt_p50_us, row.rtt_p99_us] = percentiles(&self.round_trips, [0.5, 0.99]);
     }
 }
 

@@ -143,6 +143,7 @@ impl Bins {
                 offered_Bps: per_second(offered, end - start),
                 delivered_Bps: rate,
                 smoothed_Bps: smooth,
+                dropped_Bps: Some(per_second(dropped, end - start)),
                 backlog_bytes: (!waits).then_some(backlog),
                 ..SeriesRow::default()
             }

@@ -100,6 +100,8 @@ pub struct Calibration {
     pub jitter_us: Option<f64>,
     /// 99th percentile of the delay.
     pub delay_p99_us: Option<f64>,
+    /// The longest delay.
+    pub delay_max_us: Option<f64>,
     /// 99th percentile of how late its sender was.
     pub late_p99_us: Option<f64>,
 }
@@ -172,6 +174,12 @@ fn application(
     })
 }
 
+/// Whether bytes reach the receiver as they left the limiter: what a TCP hands over in order,
+/// after it has repaired what a policer dropped, has other bursts.
+fn shows_its_output(algorithm: &Algorithm, driver: DriverKind) -> bool {
+    algorithm.tcp.is_none() && !(driver == DriverKind::Kernel && algorithm.mode == Mode::Police)
+}
+
 impl UserSpec {
     fn new(scenario: &Scenario, algorithm: &Algorithm, driver: DriverKind, user: &User) -> Self {
         let (reference, policy, rate_changes) = match user.limit {
@@ -199,7 +207,7 @@ impl UserSpec {
             state_bytes: policy.map(|policy| policy.state_bytes()),
             application: application(scenario, algorithm, driver, user),
             reference,
-            policy,
+            policy: policy.filter(|_| shows_its_output(algorithm, driver)),
             rate_changes,
         }
     }

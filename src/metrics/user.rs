@@ -40,6 +40,7 @@ pub(crate) struct UserMetrics {
     delays: Delays,
     jitter: Jitter,
     sender_late: Histogram,
+    round_trips: Histogram,
     promise: Option<Promise>,
     theory: Option<Box<Theory>>,
     limit: Option<Limit>,
@@ -85,6 +86,7 @@ impl UserMetrics {
             delays: Delays::default(),
             jitter: Jitter::new(connections),
             sender_late: Histogram::new(),
+            round_trips: Histogram::new(),
             promise,
             theory: Theory::new(spec).map(Box::new),
             limit,
@@ -157,6 +159,10 @@ impl UserMetrics {
         }
     }
 
+    pub(crate) fn round_trip(&mut self, after: u64) {
+        self.round_trips.record(after);
+    }
+
     pub(crate) fn sender_late(&mut self, late: u64) {
         self.sender_late.record(late);
     }
@@ -171,6 +177,7 @@ impl UserMetrics {
         self.seconds.close_until(end);
         let peak = self.limit.as_ref().and_then(|limit| limit.level.peak());
         let peak = peak.map_or(0, |(peak, _)| peak);
+        let nearest = self.promise.as_ref().and_then(|it| it.nearest(peak));
         let broken = self.promise.map(|promise| promise.excess(peak));
         let (limit, conservation) = match self.limit {
             Some(limit) => {
@@ -196,6 +203,7 @@ impl UserMetrics {
                 .and_then(|mut connections| connections.least_in_a_second(end)),
             seconds: self.seconds.extent(),
             broken,
+            nearest,
             promised: self.theory.map(|theory| theory.promised()),
             limit,
             pooled: Pooled {
@@ -213,6 +221,7 @@ impl UserMetrics {
                 jitter: self.jitter.figures(),
                 conservation,
                 sender_late: self.sender_late,
+                round_trips: self.round_trips,
             },
         }
     }

@@ -1,5 +1,7 @@
 //! Two reports side by side.
 
+use std::cmp::Ordering;
+
 use super::Report;
 use super::estimate::Estimate;
 use super::figures::{Group, groups};
@@ -89,7 +91,7 @@ struct Line<'a> {
 
 /// What can be said of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judgement {
+pub(super) enum Judgement {
     Better,
     Worse,
     /// It changed, and neither way is better.
@@ -139,14 +141,23 @@ fn judged<'a>(pairs: &[Pair<'a>]) -> Vec<Line<'a>> {
             }
         }
     }
-    // A figure that could not be tested takes no part in the correction.
-    let tested: Vec<f64> = lines.iter().filter_map(|line| line.comparison.p).collect();
-    let mut corrected = holm(&tested).into_iter();
-    for line in &mut lines {
-        let chance = line.comparison.p.and_then(|_| corrected.next());
+    let chances = corrected(lines.iter().map(|line| &line.comparison));
+    for (line, chance) in lines.iter_mut().zip(chances) {
         line.judgement = judge(line.metric, &line.comparison, chance);
     }
     lines
+}
+
+/// The chance that each came about without a cause, among all of them (Holm). What could not be
+/// tested has none, and takes no part.
+pub(super) fn corrected<'a>(
+    comparisons: impl Iterator<Item = &'a Comparison> + Clone,
+) -> Vec<Option<f64>> {
+    let tested: Vec<f64> = comparisons.clone().filter_map(|one| one.p).collect();
+    let mut corrected = holm(&tested).into_iter();
+    comparisons
+        .map(|one| one.p.and_then(|_| corrected.next()))
+        .collect()
 }
 
 fn judge(metric: &Metric, comparison: &Comparison, chance: Option<f64>) -> Judgement {
@@ -162,12 +173,24 @@ fn judge(metric: &Metric, comparison: &Comparison, chance: Option<f64>) -> Judge
         None if metric.over_runs == OverRuns::Most => Verdict::Worse,
         None => Verdict::Unknown,
     };
-    let nearer = |best: f64| (comparison.other - best).abs() < (comparison.base - best).abs();
-    match (verdict, metric.better) {
+    judgement(metric, comparison, verdict)
+}
+
+/// What it says of a figure that it grew (`Better`), shrank (`Worse`), or did neither.
+pub(super) fn judgement(metric: &Metric, comparison: &Comparison, grew: Verdict) -> Judgement {
+    let from = |best: f64| {
+        let [base, other] = [comparison.base, comparison.other].map(|one| (one - best).abs());
+        other.total_cmp(&base)
+    };
+    match (grew, metric.better) {
         (Verdict::NoDifference, _) => Judgement::Same,
         (Verdict::Unknown, _) => Judgement::Untested,
         (_, Better::Neither) => Judgement::Changed,
-        (_, Better::Near(best)) if nearer(best) => Judgement::Better,
+        (_, Better::Near(best)) => match from(best) {
+            Ordering::Less => Judgement::Better,
+            Ordering::Equal => Judgement::Changed,
+            Ordering::Greater => Judgement::Worse,
+        },
         (Verdict::Better, Better::More) | (Verdict::Worse, Better::Less) => Judgement::Better,
         _ => Judgement::Worse,
     }
@@ -411,7 +434,6 @@ fn ratio(comparison: &Comparison) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Host;
     use crate::report::sample::Sample;
 
     const SAMPLE: Sample = Sample {
@@ -424,16 +446,6 @@ mod tests {
         change: None,
         users: 1,
     };
-
-    fn report(sample: Sample, change: impl Fn(&mut Row)) -> Report {
-        let mut results = sample.results();
-        results.summary.iter_mut().for_each(change);
-        Report {
-            scenario: sample.scenario(),
-            results,
-            host: Host::default(),
-        }
-    }
 
     /// Of the last algorithm, whose delays are never zero.
     fn judgement(lines: &[Line<'_>], title: &str) -> Judgement {
@@ -451,7 +463,7 @@ mod tests {
 
     #[test]
     fn a_report_does_not_differ_from_itself() {
-        let base = report(SAMPLE, |_| {});
+        let base = SAMPLE.report(|_| {});
         lines(&base, &base, |lines| {
             assert!(lines.len() > 10);
             assert!(lines.iter().all(|line| line.judgement == Judgement::Same));
@@ -463,8 +475,8 @@ mod tests {
 
     #[test]
     fn a_change_of_a_tenth_is_seen_and_named() {
-        let base = report(SAMPLE, |_| {});
-        let other = report(SAMPLE, |row| {
+        let base = SAMPLE.report(|_| {});
+        let other = SAMPLE.report(|row| {
             row.delay_p90_us = row.delay_p90_us.map(|delay| delay * 1.1);
             row.jitter_rfc3550_us = row.jitter_rfc3550_us.map(|jitter| jitter * 0.9);
             row.throughput_Bps *= 1.1;
@@ -485,15 +497,15 @@ mod tests {
 
     #[test]
     fn other_seeds_are_not_paired_and_one_run_is_no_test() {
-        let base = report(SAMPLE, |_| {});
-        let other = report(SAMPLE, |row| row.seed += 100);
+        let base = SAMPLE.report(|_| {});
+        let other = SAMPLE.report(|row| row.seed += 100);
         assert!(compare(&base, &other, Look::PLAIN).contains("not paired"));
         let once = Sample {
             repetitions: 1,
             ..SAMPLE
         };
-        let base = report(once, |_| {});
-        let other = report(once, |row| row.throughput_Bps *= 2.0);
+        let base = once.report(|_| {});
+        let other = once.report(|row| row.throughput_Bps *= 2.0);
         lines(&base, &other, |lines| {
             assert_eq!(judgement(lines, "Throughput"), Judgement::Untested);
         });
@@ -501,8 +513,8 @@ mod tests {
 
     #[test]
     fn nothing_in_common_is_said() {
-        let base = report(SAMPLE, |_| {});
-        let other = report(SAMPLE, |row| row.driver = "proxy".into());
+        let base = SAMPLE.report(|_| {});
+        let other = SAMPLE.report(|row| row.driver = "proxy".into());
         assert!(compare(&base, &other, Look::PLAIN).contains("nothing to compare"));
     }
 }

@@ -95,7 +95,7 @@ delay_max_us,loss_ratio,jain,";
         assert!(written(&[Row::default()]).starts_with(SPEC_COLUMNS));
         assert_eq!(
             written::<SeriesRow>(&[]),
-            "driver,algorithm,repetition,t_s,offered_Bps,delivered_Bps,smoothed_Bps,backlog_bytes\n"
+            "driver,algorithm,repetition,t_s,offered_Bps,delivered_Bps,smoothed_Bps,backlog_bytes,dropped_Bps\n"
         );
     }
 
@@ -117,7 +117,7 @@ delay_max_us,loss_ratio,jain,";
         ];
         let text = written(&rows);
         assert!(
-            text.contains("model,\"a, \"\"b\"\"\",0,0.1,0.0,0.3333333333333333,0.0,\n"),
+            text.contains("model,\"a, \"\"b\"\"\",0,0.1,0.0,0.3333333333333333,0.0,,\n"),
             "{text}"
         );
         let dir = tempfile::tempdir().unwrap();

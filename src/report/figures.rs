@@ -6,14 +6,14 @@ mod group;
 mod verdict;
 
 use self::column::Column;
-use self::group::{LEAST_USE, ON_THE_WAY_S, TOLERANCE};
+use self::group::{LEAST_USE, TOLERANCE};
 use super::claims::{Outcome, Verdict};
 use super::estimate::Estimate;
 use super::format::{Scale, Unit, chosen, quantity};
 use super::metric::{self, Metric};
 use super::subject::Subject;
 use super::table::{Cell, Head, Mark, Table};
-use crate::results::{Results, Row};
+use crate::results::{ON_THE_WAY_S, Results, Row};
 
 pub(super) use agreement::agreement;
 pub(super) use group::{Group, groups};
@@ -162,7 +162,9 @@ fn known<'m>(groups: &[Group<'_>], metrics: &'m [Metric]) -> Vec<&'m Metric> {
 
 /// What network calculus bounds, beside what was measured; `None` where nothing is bounded.
 pub(super) fn theory(subject: &Subject, results: &Results) -> Option<Table> {
-    const METRICS: [Metric; 4] = [
+    const METRICS: [Metric; 6] = [
+        metric::BURST_MEASURED,
+        metric::BURST_BOUND,
         metric::DELAY_MAX,
         metric::DELAY_BOUND,
         metric::BACKLOG_MAX,
@@ -173,7 +175,7 @@ pub(super) fn theory(subject: &Subject, results: &Results) -> Option<Table> {
         group
             .rows
             .iter()
-            .any(|row| row.backlog_bound_bytes.is_some())
+            .any(|row| row.backlog_bound_bytes.or(row.burst_bound_bytes).is_some())
     });
     if groups.is_empty() {
         return None;
@@ -189,21 +191,56 @@ pub(super) fn theory(subject: &Subject, results: &Results) -> Option<Table> {
     }
     table.note = "The most of all runs. A limiter serves at least its burst and its rate (a window its limit less a packet, once a\n\
                   window), arrivals conform to the smallest bucket of that rate that was measured on them, and the distance of\n\
-                  the two bounds delay and backlog. Measured: and what timers may be late by."
+                  the two bounds delay and backlog. Measured: and what timers may be late by; a bound is broken (!, and exit code 3)\n\
+                  beyond what the set-up shows without a limiter, and 100 ms."
+        .into();
+    Some(table)
+}
+
+/// What a TCP pays for its limit, before a policer and before a shaper: losses or round trips;
+/// `None` where no TCP was simulated.
+pub(super) fn closed_loops(subject: &Subject, results: &Results) -> Option<Table> {
+    const METRICS: [Metric; 7] = [
+        metric::LOSS,
+        metric::RTT_P50,
+        metric::RTT_P99,
+        metric::DELAY_P50,
+        metric::DELAY_P99,
+        metric::THROUGHPUT,
+        metric::UTILISATION,
+    ];
+    let mut groups = groups(subject, &results.summary);
+    groups.retain(|group| group.rows.iter().any(|row| row.rtt_p50_us.is_some()));
+    if groups.is_empty() {
+        return None;
+    }
+    let title = "Policing against shaping: what TCP pays in loss or in delay";
+    let mut table = of_metrics(title, subject, &groups, &METRICS);
+    for cell in table.rows.iter_mut().flatten() {
+        // What is best depends on what one pays with.
+        cell.mark = Mark::None;
+    }
+    for head in table.head.iter_mut().skip(2) {
+        head.spare = 0;
+    }
+    table.head.insert(1, Head::words("Mode"));
+    for (row, group) in table.rows.iter_mut().zip(&groups) {
+        let mode = group.rows.first().map_or("", |row| row.mode.as_str());
+        row.insert(1, Cell::new(mode));
+    }
+    table.note = "Loss: of all transmissions, again or not. RTT: of segments that were not lost, with what they waited.\n\
+                  Delay: of a send until all of it had arrived in order."
         .into();
     Some(table)
 }
 
 /// By how much a bound of burst, delay or backlog was exceeded.
 fn beyond(group: &Group<'_>) -> Cell {
-    let most = |figure: fn(&Row) -> Option<f64>| {
-        let found = group.rows.iter().filter_map(|row| figure(row));
-        found.fold(0.0, f64::max)
-    };
+    let most = group.most_beyond();
     let all = [
-        (Unit::Bytes, "burst", most(|row| row.bound_excess_bytes)),
-        (Unit::Micros, "delay", most(|row| row.delay_beyond_us)),
-        (Unit::Bytes, "backlog", most(|row| row.backlog_beyond_bytes)),
+        (Unit::Bytes, "burst", most.burst_bytes),
+        (Unit::Micros, "delay", most.delay_us),
+        (Unit::Bytes, "backlog", most.backlog_bytes),
     ];
     let broken: Vec<String> = all
         .into_iter()

@@ -12,7 +12,7 @@ use super::ReportError;
 use crate::scenario::Scenario;
 
 /// Every file that a report may hold. Others in the same folder are left alone.
-pub(super) const FILES: [&str; 24] = [
+pub(super) const FILES: [&str; 27] = [
     SUMMARY_JSON,
     "summary.csv",
     "users.csv",
@@ -37,6 +37,9 @@ pub(super) const FILES: [&str; 24] = [
     "pareto.png",
     "runs.csv",
     "runs.png",
+    "bounds.csv",
+    "bounds.png",
+    "worst-burst.csv",
 ];
 
 /// What a folder must hold to be taken for a report.

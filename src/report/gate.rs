@@ -6,11 +6,11 @@
 //! values of the runs, which have an error, and not by the worst run, which has none.
 
 use super::Report;
-use super::compare::{METRICS, of_runs, pairs};
+use super::compare::{Judgement, METRICS, corrected, judgement, of_runs, pairs};
 use super::format::{fixed, significant};
 use super::metric::{Better, Metric};
 use super::subject::Subject;
-use crate::statistics::{self, Comparison, NOISE, Verdict, holm};
+use crate::statistics::{self, Comparison, NOISE};
 
 /// What a gate found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,40 +28,32 @@ pub struct Gate {
 pub fn gate(base: &Report, other: &Report) -> Gate {
     let subjects = [Subject::of(&base.scenario), Subject::of(&other.scenario)];
     let pairs = pairs(&subjects, base, other);
-    let mut tested: Vec<(String, &Metric, Comparison, f64)> = Vec::new();
+    let mut tested: Vec<(String, &Metric, Comparison)> = Vec::new();
     for pair in &pairs {
         let name = format!("{}, {}", pair.base.algorithm, pair.base.driver);
         for metric in METRICS.iter().filter(|one| one.better != Better::Neither) {
             let compared = of_runs(metric, &pair.base.rows, &pair.other.rows);
             if let Some((comparison, _)) = compared
-                && let Some(chance) = comparison.p
+                && comparison.p.is_some()
             {
-                tested.push((name.clone(), metric, comparison, chance));
+                tested.push((name.clone(), metric, comparison));
             }
         }
     }
-    let chances: Vec<f64> = tested.iter().map(|(.., chance)| *chance).collect();
-    let corrected = holm(&chances);
-    let regressions = tested.iter().zip(corrected);
+    let chances = corrected(tested.iter().map(|(.., comparison)| comparison));
+    let worse = |metric: &Metric, comparison: &Comparison, chance: Option<f64>| {
+        // Asked whether more is better, so `Better` says that it grew.
+        let grew = chance.map(|chance| comparison.verdict(statistics::Better::More, chance));
+        grew.is_some_and(|grew| judgement(metric, comparison, grew) == Judgement::Worse)
+    };
+    let regressions = tested.iter().zip(chances);
     Gate {
         tested: tested.len(),
         regressions: regressions
-            .filter(|((_, metric, comparison, _), chance)| worse(metric, comparison, *chance))
-            .map(|((name, metric, comparison, _), _)| line(name, metric, comparison))
+            .filter(|((_, metric, comparison), chance)| worse(metric, comparison, *chance))
+            .map(|((name, metric, comparison), _)| line(name, metric, comparison))
             .collect(),
         gone: gone(base, other),
-    }
-}
-
-fn worse(metric: &Metric, comparison: &Comparison, chance: f64) -> bool {
-    // Asked whether more is better, so `Better` says that it grew.
-    let change = comparison.verdict(statistics::Better::More, chance);
-    let further = |best: f64| (comparison.other - best).abs() > (comparison.base - best).abs();
-    match (change, metric.better) {
-        (Verdict::NoDifference | Verdict::Unknown, _) | (_, Better::Neither) => false,
-        (_, Better::Near(best)) => further(best),
-        (grew, Better::Less) => grew == Verdict::Better,
-        (grew, Better::More) => grew == Verdict::Worse,
     }
 }
 
@@ -139,7 +131,6 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Host;
     use crate::report::sample::Sample;
     use crate::results::Row;
 
@@ -154,16 +145,6 @@ mod tests {
         users: 1,
     };
 
-    fn report(sample: Sample, change: impl Fn(&mut Row)) -> Report {
-        let mut results = sample.results();
-        results.summary.iter_mut().for_each(change);
-        Report {
-            scenario: sample.scenario(),
-            results,
-            host: Host::default(),
-        }
-    }
-
     /// The last digits of a repetition as an error of up to 2 %.
     fn wobble(row: &Row) -> f64 {
         1.0 + f64::from(row.repetition * 7 % 5) / 100.0 - 0.02
@@ -171,8 +152,8 @@ mod tests {
 
     #[test]
     fn what_is_worse_beyond_its_error_stops_the_build() {
-        let base = report(SAMPLE, |_| {});
-        let other = report(SAMPLE, |row| {
+        let base = SAMPLE.report(|_| {});
+        let other = SAMPLE.report(|row| {
             let by = 1.1 * wobble(row);
             row.delay_p90_us = row.delay_p90_us.map(|delay| delay * by);
             row.jitter_rfc3550_us = row.jitter_rfc3550_us.map(|jitter| jitter * 0.8);
@@ -189,8 +170,8 @@ mod tests {
 
     #[test]
     fn an_error_as_large_as_the_change_stops_nothing() {
-        let base = report(SAMPLE, |_| {});
-        let other = report(SAMPLE, |row| {
+        let base = SAMPLE.report(|_| {});
+        let other = SAMPLE.report(|row| {
             let by = 1.0 + (wobble(row) - 1.0) * 2.0;
             row.delay_p90_us = row.delay_p90_us.map(|delay| delay * by * 1.02);
         });
@@ -204,9 +185,9 @@ mod tests {
             repetitions: 1,
             ..SAMPLE
         };
-        let base = report(once, |_| {});
+        let base = once.report(|_| {});
         assert_eq!(gate(&base, &base).tested, 0);
-        let none = report(SAMPLE, |row| row.driver = "proxy".into());
+        let none = SAMPLE.report(|row| row.driver = "proxy".into());
         let found = gate(&base, &none);
         assert_eq!((found.tested, found.gone.len()), (0, 2));
         assert!(found.text().contains("not run, so not judged"));

@@ -43,6 +43,16 @@ pub(super) fn page(subject: &Subject, results: &Results, verdicts: &[Verdict]) -
             page.table(&table);
         });
     }
+    if let Some(table) = figures::closed_loops(subject, results) {
+        page.section(
+            "loops",
+            "Loss or delay",
+            "Policing against shaping",
+            |page| {
+                page.table(&table);
+            },
+        );
+    }
     if let Some(table) = figures::agreement(subject, results) {
         page.section(
             "agreement",
@@ -276,9 +286,11 @@ const fn behind(picture: Picture) -> Option<&'static [Metric]> {
         Picture::Overshoot => &metric::OVERSHOOTS,
         Picture::Delay => &metric::DELAYS,
         Picture::Jitter => &metric::JITTERS,
-        Picture::Runs | Picture::Burstiness | Picture::Pareto | Picture::Differences => {
-            return None;
-        }
+        Picture::Runs
+        | Picture::Burstiness
+        | Picture::Pareto
+        | Picture::Differences
+        | Picture::Bounds => return None,
     })
 }
 

@@ -98,6 +98,12 @@ pub(super) const LOSS: Metric = Metric::mean("Loss", Share, Less, |row| row.loss
 pub(super) const JAIN: Metric = Metric::mean("Fairness", Number, More, |row| row.jain);
 pub(super) const BOUND: Metric = Metric::most("Own bound", Bytes, |row| row.bound_excess_bytes);
 
+pub(super) const RTT_P50: Metric = Metric::mean("RTT p50", Micros, Less, |row| row.rtt_p50_us);
+pub(super) const RTT_P99: Metric = Metric::mean("RTT p99", Micros, Less, |row| row.rtt_p99_us);
+pub(super) const BURST_MEASURED: Metric =
+    Metric::most("Burst", Bytes, |row| row.burst_measured_bytes);
+pub(super) const BURST_BOUND: Metric =
+    Metric::most("Its bound", Bytes, |row| row.burst_bound_bytes);
 pub(super) const DELAY_MAX: Metric = Metric::most("Longest delay", Micros, |row| {
     row.delay_bound_us.and(row.delay_max_us)
 });

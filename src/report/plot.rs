@@ -1,13 +1,15 @@
 //! The pictures of a report. Each is a scene drawn from the rows of one CSV file, or has a
 //! CSV file of what is drawn, the same for the PNG in the folder and for the page.
 
-mod arrival;
+pub(super) mod arrival;
 mod axis;
+mod bounds;
 pub(super) mod burstiness;
 mod delay;
 mod differences;
 mod frame;
 mod jitter;
+pub(super) mod lines;
 mod outputs;
 mod overshoot;
 mod panel;
@@ -44,10 +46,11 @@ pub(super) enum Picture {
     Burstiness,
     Pareto,
     Differences,
+    Bounds,
 }
 
 impl Picture {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Throughput,
         Self::Arrival,
         Self::Overshoot,
@@ -57,6 +60,7 @@ impl Picture {
         Self::Burstiness,
         Self::Pareto,
         Self::Differences,
+        Self::Bounds,
     ];
 
     /// Its file, and the CSV file it is drawn from, without the ending.
@@ -71,6 +75,7 @@ impl Picture {
             Self::Burstiness => "burstiness",
             Self::Pareto => "pareto",
             Self::Differences => "differences",
+            Self::Bounds => "bounds",
         }
     }
 
@@ -86,6 +91,7 @@ impl Picture {
             Self::Burstiness => "Burstiness",
             Self::Pareto => "Gain and cost",
             Self::Differences => "Differences",
+            Self::Bounds => "Bounds",
         }
     }
 
@@ -101,6 +107,7 @@ impl Picture {
             Self::Burstiness => "Smallest bucket that the output conforms to, at each rate",
             Self::Pareto => "Utilisation against what it costs",
             Self::Differences => "Differences from the first algorithm, run against run",
+            Self::Bounds => "Burst, delay and backlog against what theory bounds them by",
         }
     }
 
@@ -116,6 +123,7 @@ impl Picture {
             Self::Burstiness => outputs::explanation(subject),
             Self::Pareto => pareto::RUNS.into(),
             Self::Differences => differences::explanation(subject),
+            Self::Bounds => bounds::EXPLANATION.into(),
         }
     }
 
@@ -148,6 +156,7 @@ impl Picture {
                 pareto::of_results(frame, subject, results);
             }
             Self::Differences => differences::draw(frame, subject, results),
+            Self::Bounds => bounds::draw(frame, subject, results),
         }
     }
 
@@ -157,6 +166,7 @@ impl Picture {
             Self::Runs => Some(runs::csv(subject, results)),
             Self::Pareto => Some(pareto::of_results(&mut Frame::new(WIDE), subject, results)),
             Self::Differences => Some(differences::csv(subject, results)),
+            Self::Bounds => Some(bounds::csv(subject, results)),
             _ => None,
         }
     }
@@ -168,7 +178,7 @@ impl Picture {
             Self::Overshoot => "worst of all repetitions".into(),
             Self::Delay | Self::Jitter => "all repetitions merged".into(),
             Self::Burstiness => "repetition 0".into(),
-            Self::Runs | Self::Pareto => "every run".into(),
+            Self::Runs | Self::Pareto | Self::Bounds => "every run".into(),
             Self::Differences => "paired, 95 % intervals".into(),
         }
     }
@@ -179,13 +189,36 @@ fn ink(subject: &Subject, algorithm: &str) -> Ink {
     Ink::Series(subject.rank(algorithm))
 }
 
-/// The line of a driver: the first in the algorithm's colour, others dark and dashed.
-const fn driver_stroke(rank: usize, ink: Ink) -> Stroke {
+/// The line of a driver: dashes by its rank in the report; the first that ran the algorithm in
+/// the algorithm's colour, others dark, so that two on top of each other can be told apart.
+const fn driver_stroke(rank: usize, first: bool, ink: Ink) -> Stroke {
+    let ink = match (first, rank) {
+        (true, _) => ink,
+        (false, 1) => Ink::Text,
+        (false, _) => Ink::Muted,
+    };
     match rank {
         0 => Stroke::solid(ink, 1.8),
-        1 => Stroke::solid(Ink::Text, 1.4).dashed(&[2.0, 2.0]),
-        _ => Stroke::solid(Ink::Muted, 1.4).dashed(&[6.0, 2.0, 1.5, 2.0]),
+        1 => Stroke::solid(ink, 1.4).dashed(&[2.0, 2.0]),
+        _ => Stroke::solid(ink, 1.6).dashed(&[6.0, 2.0, 1.5, 2.0]),
     }
+}
+
+/// The look of each driver in the legend.
+fn driver_legend(subject: &Subject) -> Vec<(frame::Sample, &str)> {
+    let drivers = subject.drivers.iter().enumerate();
+    drivers
+        .map(|(rank, driver)| {
+            let stroke = driver_stroke(rank, rank == 0, Ink::Series(0));
+            (frame::Sample::Line(stroke), driver.as_str())
+        })
+        .collect()
+}
+
+/// The line of `driver` for `algorithm`.
+fn stroke_of(subject: &Subject, results: &Results, driver: &str, algorithm: &str) -> Stroke {
+    let first = drivers_of(subject, results, algorithm).first() == Some(&driver);
+    driver_stroke(subject.driver_rank(driver), first, ink(subject, algorithm))
 }
 
 /// The line at the foot of every picture.

@@ -7,6 +7,7 @@
 )]
 
 use super::subject::Subject;
+use super::{Host, Report};
 use crate::results::{CurveRow, Results, Row, SeriesRow};
 use crate::scenario::{Origin, Overrides, Scenario, parse};
 
@@ -120,6 +121,17 @@ impl Sample {
         }
     }
 
+    /// A report of them, each row changed by `change`.
+    pub(super) fn report(self, change: impl Fn(&mut Row)) -> Report {
+        let mut results = self.results();
+        results.summary.iter_mut().for_each(change);
+        Report {
+            scenario: self.scenario(),
+            results,
+            host: Host::default(),
+        }
+    }
+
     pub(super) fn subject(self) -> Subject {
         Subject::of(&self.scenario())
     }
@@ -181,6 +193,7 @@ impl Sample {
             let start = run.passed.last().map_or(t, |last| last.0.max(t));
             if start - t > 6.0 && kind != "none" {
                 run.dropped.push(size);
+                run.lost.push((t, size));
                 continue;
             }
             let mut departure = gate.pass(kind, start, size, rate, self.burst);
@@ -256,6 +269,7 @@ struct Run {
     passed: Vec<(f64, f64)>,
     delays: Vec<f64>,
     dropped: Vec<f64>,
+    lost: Vec<(f64, f64)>,
 }
 
 impl Run {
@@ -293,9 +307,11 @@ impl Run {
         let bins = (sample.duration_s / 0.1).round() as usize;
         let mut delivered = vec![0.0; bins];
         let mut offered = vec![0.0; bins];
+        let mut dropped = vec![0.0; bins];
         for (list, bins) in [
             (&self.passed, &mut delivered),
             (&self.offered, &mut offered),
+            (&self.lost, &mut dropped),
         ] {
             for (t, size) in list {
                 if let Some(bin) = bins.get_mut((t / 0.1) as usize) {
@@ -314,6 +330,7 @@ impl Run {
                 offered_Bps: offered[bin],
                 delivered_Bps: delivered[bin],
                 smoothed_Bps: smoothed,
+                dropped_Bps: Some(dropped[bin]),
                 backlog_bytes: (driver == "model").then_some(0),
             });
         }
@@ -408,6 +425,7 @@ impl Run {
             ),
             overshoot_bytes: Some(overshoot),
             overshoot_excess_bytes: Some((overshoot - sample.burst).max(0.0)),
+            overshoot_at_s: Some(1.0),
             window_10ms_ratio: (sample.rate * 0.01 > 1464.0).then_some(1.0),
             window_100ms_ratio: ratio(0.1),
             window_1s_ratio: ratio(1.0),
@@ -428,6 +446,12 @@ impl Run {
                 321.0
             } else {
                 0.0
+            }),
+            burst_measured_bytes: Some(overshoot),
+            burst_bound_bytes: Some(if algorithm == "homework-polling" {
+                overshoot - 321.0
+            } else {
+                overshoot.max(sample.burst)
             }),
             ..Row::default()
         }

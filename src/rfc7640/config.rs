@@ -34,6 +34,36 @@ pub struct Config {
     /// Shapers.
     #[serde(default)]
     pub shaper: Vec<ShaperProfile>,
+    /// Profiles at the same time; without any, all policers and shapers at their own rates.
+    #[serde(default)]
+    pub concurrent: Vec<ConcurrentProfile>,
+    /// Against a server: how long a packet may take, beyond a queue's own time, before it counts
+    /// as lost. A relay of streams loses nothing; what it holds back for longer is what a policer
+    /// would have dropped.
+    #[serde(default = "loss_wait")]
+    pub loss_wait: Nanos,
+}
+
+/// Several profiles at the same time, each loaded with its share.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConcurrentProfile {
+    /// Its name in the report.
+    pub name: String,
+    /// What is sent to all of them together; without it, their rates added up.
+    pub load: Option<ByteRate>,
+    /// Who gets how much of it.
+    pub class: Vec<Class>,
+}
+
+/// One profile's part of a concurrent test.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class {
+    /// Name of a policer, queue or shaper.
+    pub profile: String,
+    /// Percent of the load; those of a test add up to 100.
+    pub share: u32,
 }
 
 /// A policer of RFC 2697's parameters.
@@ -49,6 +79,8 @@ pub struct PolicerProfile {
     /// Excess burst size.
     #[serde(default)]
     pub ebs: ByteSize,
+    /// Whose limit it is at a server; without it, that of its name.
+    pub user: Option<String>,
 }
 
 /// A queue in front of a bottleneck.
@@ -61,6 +93,8 @@ pub struct QueueProfile {
     pub ql: ByteSize,
     /// Bottleneck bandwidth.
     pub bb: ByteRate,
+    /// Whose limit it is at a server; without it, that of its name.
+    pub user: Option<String>,
 }
 
 /// A shaper: a queue in front of a token bucket.
@@ -75,6 +109,8 @@ pub struct ShaperProfile {
     pub bc: ByteSize,
     /// Queue length.
     pub ql: ByteSize,
+    /// Whose limit it is at a server; without it, that of its name.
+    pub user: Option<String>,
 }
 
 const fn packet() -> ByteSize {
@@ -87,6 +123,10 @@ const fn runs() -> u32 {
 
 const fn duration() -> Nanos {
     Nanos::from_secs(60)
+}
+
+const fn loss_wait() -> Nanos {
+    Nanos::from_millis(100)
 }
 
 const fn rtt() -> Nanos {
@@ -135,6 +175,19 @@ impl Config {
                 "shorten the duration or use larger packets",
             );
         }
+        if self.loss_wait > LONGEST {
+            return say(
+                format!("loss_wait = {}", self.loss_wait),
+                "write \"3600 s\" at most",
+            );
+        }
+        self.repeated()
+            .or_else(|| self.concurrent.iter().find_map(|test| self.mixed(test)))
+            .or_else(|| self.depth_problem())
+    }
+
+    fn depth_problem(&self) -> Option<(String, String)> {
+        let say = |what: String, instead: &str| Some((what, instead.to_owned()));
         self.depths().find_map(|(name, rate, depth)| {
             if rate >= self.line {
                 say(
@@ -152,6 +205,51 @@ impl Config {
             } else {
                 None
             }
+        })
+    }
+
+    /// A name that two profiles have.
+    fn repeated(&self) -> Option<(String, String)> {
+        let names: Vec<&str> = self.depths().map(|(name, ..)| name).collect();
+        let again = names.iter().enumerate();
+        again.into_iter().find_map(|(at, name)| {
+            names[..at].contains(name).then(|| {
+                (
+                    format!("two profiles are called `{name}`"),
+                    "give each a name of its own".to_owned(),
+                )
+            })
+        })
+    }
+
+    /// What is wrong with a concurrent test.
+    fn mixed(&self, test: &ConcurrentProfile) -> Option<(String, String)> {
+        let say = |what: String, instead: &str| Some((what, instead.to_owned()));
+        let shares: u64 = test.class.iter().map(|class| u64::from(class.share)).sum();
+        if shares != 100 || test.class.iter().any(|class| class.share == 0) {
+            return say(
+                format!("the shares of `{}` add up to {shares} %", test.name),
+                "write shares of 1 or more that add up to 100",
+            );
+        }
+        if test.load.is_some_and(|load| load > self.line) {
+            return say(
+                format!("`{}` sends more than the line of {}", test.name, self.line),
+                "write a smaller load, or a faster line",
+            );
+        }
+        let unknown = test.class.iter().enumerate().find(|(at, class)| {
+            let known = self.depths().any(|(name, ..)| name == class.profile);
+            !known
+                || test.class[..*at]
+                    .iter()
+                    .any(|one| one.profile == class.profile)
+        });
+        unknown.and_then(|(_, class)| {
+            say(
+                format!("`{}` names `{}`", test.name, class.profile),
+                "name each policer, queue or shaper of this file once at most",
+            )
         })
     }
 

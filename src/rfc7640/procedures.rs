@@ -4,44 +4,136 @@ use flow::{ByteSize, Policy};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 
-use super::config::Config;
-use super::stateful;
-use super::streams::{Bursts, Element, Port, figures, pass};
-use super::{Figures, Metric, Test, real, time_of};
+use super::config::{Config, PolicerProfile, QueueProfile, ShaperProfile};
+use super::stateful::Pattern;
+use super::streams::{Bursts, Element, Port, Sent, figures};
+use super::{Figures, Metric, Part, Test, real, time_of};
 
 /// What bursts exceed CBS + EBS by in the excess test, as recommended.
 const EXCESS: u64 = 1_000;
 /// The step of the burst hunt.
 const STEP: u64 = 1_000;
+/// How far beyond the expected size the hunt goes.
+const FURTHEST: u64 = 20;
 
-/// Runs every test that `config` has profiles for; `config` has been checked.
-#[must_use]
-pub fn run(config: &Config) -> Vec<Test> {
-    let plan = Plan::new(config);
-    let mut tests = Vec::new();
-    plan.policers(&mut tests);
-    plan.queues(&mut tests);
-    plan.shapers(&mut tests);
-    plan.concurrent(&mut tests);
-    tests
+/// What the streams of the tests go through.
+pub(super) trait Bench {
+    /// Why it cannot go on.
+    type Error;
+
+    /// A run is over; hunts are none.
+    fn ran(&mut self);
+
+    /// Sends `sent`, each packet on the stream of its number, from rest, and notes when it left.
+    fn pass(&mut self, sent: &mut [Sent], streams: &[&Stream]) -> Result<(), Self::Error>;
+
+    /// Transfers and micro bursts of `pattern` on one stream, the first micro burst at `first`.
+    fn transfer(
+        &mut self,
+        pattern: &Pattern,
+        stream: &Stream,
+        first: u64,
+    ) -> Result<Figures, Self::Error>;
+
+    /// The longest gap within a train of `stream`, in nanoseconds.
+    fn train_gap(&self, stream: &Stream) -> u64;
+
+    /// How long `stream` may hold a packet back before it counts as lost, in nanoseconds; 0 where
+    /// a loss is known at once.
+    fn loss_wait(&self, stream: &Stream) -> u64;
+
+    /// Mean packet delay and its variation that the tester shows by itself, in seconds.
+    fn own_delay(&self) -> [f64; 2];
+
+    /// What the stateful tests send, in words.
+    fn words(&self, pattern: &Pattern) -> String;
 }
 
-struct Plan<'a> {
+/// Runs every test that `config` has profiles for, and adds each to `tests` when it is done.
+pub(super) fn run_on<B: Bench>(
+    config: &Config,
+    bench: &mut B,
+    tests: &mut Vec<Test>,
+) -> Result<(), B::Error> {
+    let mut plan = Plan {
+        config,
+        port: Port::of(config),
+        bench,
+        tests,
+    };
+    plan.policers()?;
+    plan.queues()?;
+    plan.shapers()?;
+    plan.concurrent()
+}
+
+struct Plan<'a, B> {
     config: &'a Config,
     port: Port,
+    bench: &'a mut B,
+    tests: &'a mut Vec<Test>,
 }
 
 /// A stream and what it goes through.
-struct Stream {
-    name: String,
+pub(super) struct Stream {
+    pub(super) name: String,
+    /// Its user at a server.
+    pub(super) user: String,
+    /// The depth that is tested.
     burst: u64,
-    rate: u64,
-    policy: Policy,
-    queue: Option<ByteSize>,
+    /// What it takes up from rest before it loses anything.
+    room: u64,
+    pub(super) rate: u64,
+    pub(super) policy: Policy,
+    pub(super) queue: Option<ByteSize>,
 }
 
 impl Stream {
-    fn element(&self) -> Element {
+    fn policer(profile: &PolicerProfile) -> Self {
+        Self {
+            name: profile.name.clone(),
+            user: user(profile.user.as_ref(), &profile.name),
+            burst: profile.depth(),
+            room: profile.depth(),
+            rate: profile.cir.get(),
+            policy: profile.policy(),
+            queue: None,
+        }
+    }
+
+    fn queue(profile: &QueueProfile) -> Self {
+        Self {
+            name: profile.name.clone(),
+            user: user(profile.user.as_ref(), &profile.name),
+            burst: profile.ql.get(),
+            room: profile.ql.get(),
+            rate: profile.bb.get(),
+            policy: profile.policy(),
+            queue: Some(profile.ql),
+        }
+    }
+
+    fn shaper(profile: &ShaperProfile) -> Self {
+        Self {
+            name: profile.name.clone(),
+            user: user(profile.user.as_ref(), &profile.name),
+            burst: profile.ql.get(),
+            room: profile.ql.get().saturating_add(profile.bc.get()),
+            rate: profile.sr.get(),
+            policy: profile.policy(),
+            queue: Some(profile.ql),
+        }
+    }
+
+    /// All that `config` has profiles for.
+    pub(super) fn all(config: &Config) -> Vec<Self> {
+        let policers = config.policer.iter().map(Self::policer);
+        let queues = config.queue.iter().map(Self::queue);
+        let shapers = config.shaper.iter().map(Self::shaper);
+        policers.chain(queues).chain(shapers).collect()
+    }
+
+    pub(super) fn element(&self) -> Element {
         match self.queue {
             None => Element::policer(&self.policy),
             Some(queue) => Element::shaper(&self.policy, queue),
@@ -49,262 +141,331 @@ impl Stream {
     }
 
     /// Ti: the time in which what one burst takes comes back.
-    fn interval(&self, burst: u64) -> u64 {
+    pub(super) fn interval(&self, burst: u64) -> u64 {
         time_of(burst, self.rate)
+    }
+
+    /// How long it takes to come to rest.
+    pub(super) fn recovery(&self) -> u64 {
+        time_of(self.room, self.rate)
     }
 }
 
-impl<'a> Plan<'a> {
-    const fn new(config: &'a Config) -> Self {
-        let port = Port {
-            line: config.line.get(),
-            packet: config.packet.get(),
-            duration: config.duration.get(),
-        };
-        Self { config, port }
+fn user(written: Option<&String>, name: &str) -> String {
+    written.map_or_else(|| name.to_owned(), Clone::clone)
+}
+
+/// What a stream is sent: bursts of one size at even intervals.
+#[derive(Clone, Copy)]
+struct Load {
+    burst: u64,
+    interval: u64,
+}
+
+impl Load {
+    fn setting(self) -> String {
+        format!(
+            "bursts of {} B every {:.3} ms",
+            self.burst,
+            real(self.interval) / 1e6
+        )
     }
 
-    /// `of` for each run and its random numbers, the same in every test.
-    fn runs(&self, mut of: impl FnMut(&mut Xoshiro256PlusPlus) -> Figures) -> Vec<Figures> {
-        let seeds = (0..self.config.runs).map(|run| self.config.seed ^ (u64::from(run) << 32));
-        seeds
-            .map(|seed| of(&mut Xoshiro256PlusPlus::seed_from_u64(seed)))
-            .collect()
+    fn from(self, random: &mut Xoshiro256PlusPlus) -> Bursts {
+        Bursts {
+            size: self.burst,
+            interval: self.interval,
+            start: random.next_u64() % self.interval.max(1),
+        }
+    }
+}
+
+impl<B: Bench> Plan<'_, B> {
+    /// The random numbers of each run, the same in every test.
+    fn seeds(&self) -> impl Iterator<Item = Xoshiro256PlusPlus> + use<B> {
+        let seed = self.config.seed;
+        (0..self.config.runs)
+            .map(move |run| Xoshiro256PlusPlus::seed_from_u64(seed ^ (u64::from(run) << 32)))
     }
 
-    fn corrected(&self, mut figures: Figures, rate: u64) -> Figures {
+    /// The figures of one stream, without what refills a bucket meanwhile and what the tester adds.
+    fn found(&self, sent: &[Sent], at: usize, stream: &Stream) -> Figures {
+        let gap = self.bench.train_gap(stream);
+        let mut found = self.corrected(figures(sent, at, &self.port, gap), stream);
+        for (metric, own) in [Metric::Pd, Metric::Pdv].iter().zip(self.bench.own_delay()) {
+            if let Some(value) = found.get_mut(metric) {
+                *value = (*value - own).max(0.0);
+            }
+        }
+        found
+    }
+
+    fn corrected(&self, mut figures: Figures, stream: &Stream) -> Figures {
         if let Some(achieved) = figures.get(&Metric::Bsa) {
-            let kept = 1.0 - real(rate) / real(self.port.line);
-            figures.insert(Metric::BsaCorrected, achieved * kept);
+            // While a packet may wait, its bytes come back too.
+            let waited = real(stream.rate) * real(self.bench.loss_wait(stream)) / 1e9;
+            let waited = if stream.queue.is_some() { 0.0 } else { waited };
+            let kept = 1.0 - real(stream.rate) / real(self.port.line);
+            figures.insert(Metric::BsaCorrected, (achieved - waited).max(0.0) * kept);
         }
         figures
     }
 
-    fn policers(&self, tests: &mut Vec<Test>) {
-        let streams: Vec<Stream> = self
-            .config
-            .policer
-            .iter()
-            .map(|profile| Stream {
-                name: profile.name.clone(),
-                burst: profile.depth(),
-                rate: profile.cir.get(),
-                policy: profile.policy(),
-                queue: None,
-            })
-            .collect();
+    fn policers(&mut self) -> Result<(), B::Error> {
+        let streams: Vec<Stream> = self.config.policer.iter().map(Stream::policer).collect();
         for stream in &streams {
-            tests.push(self.hunt("burst hunt, policer (5.1.1)", stream));
-            tests.push(self.alone(
+            self.hunt("burst hunt, policer (5.1.1)", stream)?;
+            self.alone(
                 "policer, compliant (6.1.1)",
+                Part::Main,
                 stream,
                 stream.burst,
-                Metric::ALL_BUT_SHAPER,
-            ));
-            let excess = stream.burst + EXCESS;
-            tests.push(self.alone(
+                Metric::POLICER,
+            )?;
+            self.alone(
                 "policer, excess (6.1.1)",
+                Part::Other,
                 stream,
-                excess,
+                stream.burst + EXCESS,
                 &[Metric::Bsa, Metric::BsaCorrected],
-            ));
-            tests.push(self.stateful("policer, stateful", stream));
+            )?;
+            self.stateful("policer, stateful", stream)?;
         }
-        if streams.len() > 1 {
-            self.together(
-                "policer capacity, one port (6.1.2)",
-                &streams,
-                Metric::ALL_BUT_SHAPER,
-                tests,
-            );
-        }
+        self.capacity(
+            "policer capacity, one port (6.1.2)",
+            &streams,
+            Metric::POLICER,
+        )
     }
 
-    fn queues(&self, tests: &mut Vec<Test>) {
-        for profile in &self.config.queue {
-            let stream = Stream {
-                name: profile.name.clone(),
-                burst: profile.ql.get(),
-                rate: profile.bb.get(),
-                policy: profile.policy(),
-                queue: Some(profile.ql),
-            };
-            tests.push(self.hunt("burst hunt, queue (5.1.1)", &stream));
-            tests.push(self.alone("queue (6.2)", &stream, stream.burst, Metric::ALL_BUT_SHAPER));
-            tests.push(self.stateful("queue, stateful", &stream));
-        }
-    }
-
-    fn shaper_streams(&self) -> Vec<Stream> {
-        let profiles = self.config.shaper.iter();
-        profiles
-            .map(|profile| Stream {
-                name: profile.name.clone(),
-                burst: profile.ql.get(),
-                rate: profile.sr.get(),
-                policy: profile.policy(),
-                queue: Some(profile.ql),
-            })
-            .collect()
-    }
-
-    fn shapers(&self, tests: &mut Vec<Test>) {
-        let streams = self.shaper_streams();
+    fn queues(&mut self) -> Result<(), B::Error> {
+        let streams: Vec<Stream> = self.config.queue.iter().map(Stream::queue).collect();
         for stream in &streams {
-            tests.push(self.alone("shaper (6.3.1)", stream, stream.burst, Metric::SHAPER));
-            tests.push(self.stateful("shaper, stateful", stream));
+            self.hunt("burst hunt, queue (5.1.1)", stream)?;
+            self.alone(
+                "queue (6.2)",
+                Part::Main,
+                stream,
+                stream.burst,
+                Metric::POLICER,
+            )?;
+            self.stateful("queue, stateful", stream)?;
         }
-        if streams.len() > 1 {
-            self.together(
-                "shaper capacity, one port (6.3.2)",
-                &streams,
+        self.capacity("queue capacity, one port (6.2)", &streams, Metric::POLICER)
+    }
+
+    fn shapers(&mut self) -> Result<(), B::Error> {
+        let streams: Vec<Stream> = self.config.shaper.iter().map(Stream::shaper).collect();
+        for stream in &streams {
+            self.alone(
+                "shaper (6.3.1)",
+                Part::Main,
+                stream,
+                stream.burst,
                 Metric::SHAPER,
-                tests,
-            );
+            )?;
+            self.stateful("shaper, stateful", stream)?;
         }
+        self.capacity(
+            "shaper capacity, one port (6.3.2)",
+            &streams,
+            Metric::SHAPER,
+        )
     }
 
-    /// Policers at the ingress, shapers at the egress.
-    fn concurrent(&self, tests: &mut Vec<Test>) {
-        let shapers = self.shaper_streams();
-        for (profile, shaper) in self.config.policer.iter().zip(&shapers) {
-            let burst = profile.depth();
-            let interval = time_of(burst, profile.cir.get());
-            let runs = self.runs(|random| {
-                let start = random.next_u64() % interval.max(1);
-                let bursts = Bursts {
-                    size: burst,
-                    interval,
-                    start,
-                };
-                let mut sent = self.port.send(&[bursts]);
-                let (mut policer, mut second) =
-                    (Element::policer(&profile.policy()), shaper.element());
-                for packet in &mut sent {
-                    let passed = policer.pass(packet.at, packet.size);
-                    packet.left = passed.and_then(|at| second.pass(at, packet.size));
-                }
-                only(figures(&sent, 0, &self.port), Metric::SHAPER)
-            });
-            tests.push(Test {
-                name: "concurrent, policer in and shaper out (6.4)",
-                profile: format!("{} -> {}", profile.name, shaper.name),
-                setting: setting(burst, interval),
-                runs,
-            });
+    /// Profiles of one kind at once, at their own rates.
+    fn capacity(
+        &mut self,
+        name: &str,
+        streams: &[Stream],
+        columns: &'static [Metric],
+    ) -> Result<(), B::Error> {
+        if streams.len() < 2 {
+            return Ok(());
         }
+        let own: Vec<(&Stream, Load)> = streams.iter().map(own_load).collect();
+        self.together(name, &own, columns)
     }
 
-    fn alone(&self, name: &'static str, stream: &Stream, burst: u64, metrics: &[Metric]) -> Test {
+    /// Several profiles at once, each with a flow of its own: as the file mixes them, or all
+    /// policers and shapers at their own rates.
+    fn concurrent(&mut self) -> Result<(), B::Error> {
+        let all = Stream::all(self.config);
+        let config = self.config;
+        for test in &config.concurrent {
+            let named = |name: &String| all.iter().find(|stream| stream.name == *name);
+            let streams: Vec<(&Stream, u32)> = test
+                .class
+                .iter()
+                .filter_map(|class| Some((named(&class.profile)?, class.share)))
+                .collect();
+            let own: u64 = streams.iter().map(|(stream, _)| stream.rate).sum();
+            let load = test.load.map_or(own, flow::ByteRate::get);
+            let loads: Vec<(&Stream, Load)> = streams
+                .iter()
+                .map(|(stream, share)| {
+                    let rate = (load.saturating_mul(u64::from(*share)) / 100).max(1);
+                    let interval = time_of(stream.burst, rate);
+                    let burst = stream.burst;
+                    (*stream, Load { burst, interval })
+                })
+                .collect();
+            let shares: Vec<String> = test.class.iter().map(|it| it.share.to_string()).collect();
+            let name = format!("concurrent, {} ({}) (6.4)", test.name, shares.join("/"));
+            self.together(&name, &loads, Metric::STATELESS)?;
+        }
+        let both = !config.policer.is_empty() && !config.shaper.is_empty();
+        if config.concurrent.is_empty() && both {
+            let policers = config.policer.iter().map(Stream::policer);
+            let shapers = config.shaper.iter().map(Stream::shaper);
+            let streams: Vec<Stream> = policers.chain(shapers).collect();
+            let name = "concurrent, policers in and shapers out (6.4)";
+            self.capacity(name, &streams, Metric::STATELESS)?;
+        }
+        Ok(())
+    }
+
+    fn alone(
+        &mut self,
+        name: &str,
+        part: Part,
+        stream: &Stream,
+        burst: u64,
+        columns: &'static [Metric],
+    ) -> Result<(), B::Error> {
         // What exceeds the bucket must not find it emptier each time.
-        let interval = stream.interval(burst);
-        let runs = self.runs(|random| {
-            let start = random.next_u64() % interval.max(1);
-            let bursts = Bursts {
-                size: burst,
-                interval,
-                start,
-            };
-            let mut sent = self.port.send(&[bursts]);
-            pass(&mut sent, &mut [stream.element()]);
-            let found = self.corrected(figures(&sent, 0, &self.port), stream.rate);
-            only(found, metrics)
-        });
-        Test {
-            name,
-            profile: stream.name.clone(),
-            setting: setting(burst, interval),
-            runs,
+        let load = Load {
+            burst,
+            interval: stream.interval(burst),
+        };
+        let mut runs = Vec::new();
+        for mut random in self.seeds() {
+            let mut sent = self.port.send(&[load.from(&mut random)]);
+            self.bench.pass(&mut sent, &[stream])?;
+            runs.push(self.found(&sent, 0, stream));
+            self.bench.ran();
         }
+        self.tests.push(Test {
+            name: name.to_owned(),
+            part,
+            profile: stream.name.clone(),
+            setting: load.setting(),
+            columns,
+            runs,
+        });
+        Ok(())
     }
 
     fn together(
-        &self,
-        name: &'static str,
-        streams: &[Stream],
-        metrics: &[Metric],
-        tests: &mut Vec<Test>,
-    ) {
+        &mut self,
+        name: &str,
+        loads: &[(&Stream, Load)],
+        columns: &'static [Metric],
+    ) -> Result<(), B::Error> {
+        let streams: Vec<&Stream> = loads.iter().map(|(stream, _)| *stream).collect();
         let mut each: Vec<Vec<Figures>> = vec![Vec::new(); streams.len()];
-        let all = self.runs(|random| {
-            let bursts: Vec<Bursts> = streams
+        for mut random in self.seeds() {
+            let bursts: Vec<Bursts> = loads
                 .iter()
-                .map(|stream| {
-                    let interval = stream.interval(stream.burst);
-                    let start = random.next_u64() % interval.max(1);
-                    Bursts {
-                        size: stream.burst,
-                        interval,
-                        start,
-                    }
-                })
+                .map(|(_, load)| load.from(&mut random))
                 .collect();
             let mut sent = self.port.send(&bursts);
-            let mut elements: Vec<Element> = streams.iter().map(Stream::element).collect();
-            pass(&mut sent, &mut elements);
-            for (at, stream) in streams.iter().enumerate() {
-                let found = self.corrected(figures(&sent, at, &self.port), stream.rate);
-                each[at].push(only(found, metrics));
+            self.bench.pass(&mut sent, &streams)?;
+            self.bench.ran();
+            for (at, (stream, runs)) in streams.iter().zip(&mut each).enumerate() {
+                runs.push(self.found(&sent, at, stream));
             }
-            Figures::new()
-        });
-        drop(all);
-        for (stream, runs) in streams.iter().zip(each) {
-            tests.push(Test {
-                name,
+        }
+        for ((stream, load), runs) in loads.iter().zip(each) {
+            self.tests.push(Test {
+                name: name.to_owned(),
+                part: Part::Other,
                 profile: stream.name.clone(),
-                setting: setting(stream.burst, stream.interval(stream.burst)),
+                setting: load.setting(),
+                columns,
                 runs,
             });
         }
+        Ok(())
     }
 
-    fn stateful(&self, name: &'static str, stream: &Stream) -> Test {
-        let rtt = self.config.rtt.get();
-        let pattern = stateful::Pattern::new(&self.port, stream.rate, rtt);
-        let runs = self.runs(|random| {
+    fn stateful(&mut self, name: &str, stream: &Stream) -> Result<(), B::Error> {
+        let pattern = Pattern::new(&self.port, stream.rate, self.config.rtt.get());
+        let mut runs = Vec::new();
+        for mut random in self.seeds() {
             let first = random.next_u64() % super::NANOS;
-            pattern.run(&mut stream.element(), first)
-        });
-        Test {
-            name,
-            profile: stream.name.clone(),
-            setting: pattern.setting(),
-            runs,
+            runs.push(self.bench.transfer(&pattern, stream, first)?);
+            self.bench.ran();
         }
+        self.tests.push(Test {
+            name: name.to_owned(),
+            part: Part::Stateful,
+            profile: stream.name.clone(),
+            setting: self.bench.words(&pattern),
+            columns: Metric::STATEFUL,
+            runs,
+        });
+        Ok(())
     }
 
-    /// One burst at a time into a limiter at rest: from the target size up while it
-    /// passes, to prove that it is limited at all, or from the least size up to the
-    /// largest that passes.
-    fn hunt(&self, name: &'static str, stream: &Stream) -> Test {
-        let passes = |size: u64| {
-            let mut element = stream.element();
-            self.port
-                .burst(size, 0)
-                .all(|(at, size)| element.pass(at, size).is_some())
-        };
-        let most = stream.burst.saturating_mul(20);
-        let mut size = if passes(stream.burst) {
-            stream.burst
-        } else {
-            0
-        };
-        while size < most && passes(size + STEP) {
-            size += STEP;
+    /// One burst at a time into a limiter at rest: the largest on a grid of steps that passes
+    /// without a loss. From the target size on, sizes grow until one is cut, and are halved
+    /// between: a smaller burst passes wherever a larger one does.
+    fn hunt(&mut self, name: &str, stream: &Stream) -> Result<(), B::Error> {
+        let step = STEP.min(self.port.packet);
+        let (mut passes, mut fails) = (0, stream.burst.saturating_mul(FURTHEST) / step + 1);
+        let most = fails - 1;
+        let mut next = (stream.burst / step).clamp(1, most);
+        while fails - passes > 1 {
+            if self.one_burst(stream, next * step)? {
+                passes = next;
+            } else {
+                fails = next;
+            }
+            next = if fails > most {
+                (passes * 9 / 8 + 1).min(most)
+            } else {
+                passes.midpoint(fails)
+            };
         }
-        let found = Figures::from([(Metric::Bsa, real(size))]);
-        Test {
-            name,
+        let found = Figures::from([(Metric::Bsa, real(passes * step))]);
+        let found = self.corrected(found, stream);
+        self.tests.push(Test {
+            name: name.to_owned(),
+            part: Part::Hunt,
             profile: stream.name.clone(),
-            setting: format!("steps of {STEP} B from {} B", stream.burst),
-            runs: vec![self.corrected(found, stream.rate)],
-        }
+            setting: format!("steps of {step} B from {} B", stream.burst),
+            columns: &[Metric::Bsa, Metric::BsaCorrected],
+            runs: vec![found],
+        });
+        Ok(())
+    }
+
+    /// Whether all of one burst passes.
+    fn one_burst(&mut self, stream: &Stream, size: u64) -> Result<bool, B::Error> {
+        let port = Port {
+            duration: 1,
+            ..self.port
+        };
+        let once = Bursts {
+            size,
+            interval: u64::MAX,
+            start: 0,
+        };
+        let mut sent = port.send(&[once]);
+        self.bench.pass(&mut sent, &[stream])?;
+        Ok(sent.iter().all(|packet| packet.left.is_some()))
     }
 }
 
+fn own_load(stream: &Stream) -> (&Stream, Load) {
+    let burst = stream.burst;
+    let interval = stream.interval(burst);
+    (stream, Load { burst, interval })
+}
+
 impl Metric {
-    const ALL_BUT_SHAPER: &'static [Self] = &[
+    const POLICER: &'static [Self] = &[
         Self::Bsa,
         Self::BsaCorrected,
         Self::Lp,
@@ -321,13 +482,22 @@ impl Metric {
         Self::Sbb,
         Self::Sbi,
     ];
-}
-
-fn only(mut figures: Figures, metrics: &[Metric]) -> Figures {
-    figures.retain(|metric, _| metrics.contains(metric));
-    figures
-}
-
-fn setting(burst: u64, interval: u64) -> String {
-    format!("bursts of {burst} B every {:.3} ms", real(interval) / 1e6)
+    const STATELESS: &'static [Self] = &[
+        Self::Bsa,
+        Self::BsaCorrected,
+        Self::Lp,
+        Self::Oos,
+        Self::Pd,
+        Self::Pdv,
+        Self::Sr,
+        Self::Sbb,
+        Self::Sbi,
+    ];
+    const STATEFUL: &'static [Self] = &[
+        Self::Ttpet,
+        Self::TtpetMin,
+        Self::TtpetMax,
+        Self::Efficiency,
+        Self::BufferDelay,
+    ];
 }

@@ -9,7 +9,7 @@ use super::streams::{Element, Port};
 use super::{Figures, Metric, NANOS, real, time_of};
 
 /// Packets of a micro burst.
-const MICRO_BURST: u64 = 10;
+pub(super) const MICRO_BURST: u64 = 10;
 /// The receive window in bandwidth-delay products: RFC 7640 asks for 1.1 to 1.5.
 const WINDOW: f64 = 1.3;
 /// The least retransmission time-out (RFC 6298 allows less than its 1 s if measured so; Linux takes this).
@@ -34,6 +34,21 @@ impl Pattern {
             segments: (rate * 2).div_ceil(port.packet).max(10),
             window: (product * WINDOW).max(4.0),
         }
+    }
+
+    /// Bytes of a transfer.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.segments.saturating_mul(self.port.packet)
+    }
+
+    /// Bytes of the receive window: RFC 7640 asks for 1.1 to 1.5 bandwidth-delay products.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of packets; a float's cast saturates"
+    )]
+    pub(super) const fn window_bytes(&self) -> u64 {
+        (self.window as u64).saturating_mul(self.port.packet)
     }
 
     pub(super) fn setting(&self) -> String {

@@ -3,6 +3,7 @@
 use flow::policy::AnyLimiter;
 use flow::{ByteSize, Policer, Policy, Shaper, Timestamp, Verdict};
 
+use super::config::Config;
 use super::{Figures, Metric, NANOS, real, time_of};
 use crate::metrics::Trains;
 
@@ -23,7 +24,7 @@ pub(super) struct Sent {
     pub(super) at: u64,
     pub(super) size: u64,
     burst: usize,
-    stream: usize,
+    pub(super) stream: usize,
     /// `None` if it was lost.
     pub(super) left: Option<u64>,
 }
@@ -66,6 +67,14 @@ impl Element {
 }
 
 impl Port {
+    pub(super) const fn of(config: &Config) -> Self {
+        Self {
+            line: config.line.get(),
+            packet: config.packet.get(),
+            duration: config.duration.get(),
+        }
+    }
+
     /// The packets of one burst, one after the other at line rate.
     pub(super) fn burst(&self, size: u64, start: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
         let Self { line, packet, .. } = *self;
@@ -79,7 +88,11 @@ impl Port {
     pub(super) fn send(&self, streams: &[Bursts]) -> Vec<Sent> {
         let mut sent = Vec::new();
         for (stream, bursts) in streams.iter().enumerate() {
-            let starts = (0..).map(|at| bursts.start + at * bursts.interval.max(1));
+            let starts = (0u64..).map(|at| {
+                bursts
+                    .start
+                    .saturating_add(at.saturating_mul(bursts.interval.max(1)))
+            });
             for (burst, start) in starts.take_while(|at| *at < self.duration).enumerate() {
                 sent.extend(self.burst(bursts.size, start).map(|(at, size)| Sent {
                     at,
@@ -100,16 +113,8 @@ impl Port {
     }
 }
 
-/// Sends every packet through the element of its stream, in order of time.
-pub(super) fn pass(sent: &mut [Sent], elements: &mut [Element]) {
-    for packet in sent {
-        let element = elements.get_mut(packet.stream);
-        packet.left = element.and_then(|element| element.pass(packet.at, packet.size));
-    }
-}
-
-/// What became of `stream`.
-pub(super) fn figures(sent: &[Sent], stream: usize, port: &Port) -> Figures {
+/// What became of `stream`; packets that leave within `train_gap` nanoseconds are one train.
+pub(super) fn figures(sent: &[Sent], stream: usize, port: &Port, train_gap: u64) -> Figures {
     let own = || sent.iter().filter(move |packet| packet.stream == stream);
     let mut delays: Vec<u64> = own().filter_map(|p| Some(p.left? - p.at)).collect();
     delays.sort_unstable();
@@ -126,7 +131,7 @@ pub(super) fn figures(sent: &[Sent], stream: usize, port: &Port) -> Figures {
         figures.insert(Metric::Pd, mean / real(NANOS));
         figures.insert(Metric::Pdv, real(p99) / real(NANOS));
     }
-    let mut trains = Trains::new(time_of(port.packet, port.line) * 3 / 2);
+    let mut trains = Trains::new(train_gap);
     let mut bytes = 0;
     for (left, size) in own().filter_map(|packet| Some((packet.left?, packet.size))) {
         if left < port.duration {

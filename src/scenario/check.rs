@@ -50,6 +50,7 @@ pub(super) fn together(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
     }
     streams_exist(scenario, problems);
     others_are_told(scenario, problems);
+    departures_stay(scenario, problems);
     senders_wait(scenario, problems);
     connections(scenario, problems);
 }
@@ -201,16 +202,22 @@ fn connections(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
 
 /// A sender that never waits by itself must be made to wait, or time stands still.
 fn senders_wait(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
-    let endless = |user: &&Spanned<User>| user.get_ref().pattern.is_blocking_only();
-    for user in scenario.users.iter().filter(endless) {
-        let kind = user.get_ref().pattern.kind();
+    let waits = |user: &&Spanned<User>| {
+        let pattern = &user.get_ref().pattern;
+        pattern.is_blocking_only() || pattern.is_closed_loop()
+    };
+    for user in scenario.users.iter().filter(waits) {
+        let pattern = &user.get_ref().pattern;
+        let kind = pattern.kind();
         let endless = |help: &str| {
-            Problem::new(
-                user.span(),
-                format!("`{kind}` traffic would never end at one instant"),
-            )
-            .label("nothing makes this sender wait")
-            .help(help)
+            let what = if pattern.is_closed_loop() {
+                format!("`{kind}` traffic would not wait for what it sent to arrive")
+            } else {
+                format!("`{kind}` traffic would never end at one instant")
+            };
+            Problem::new(user.span(), what)
+                .label("nothing makes this sender wait")
+                .help(help)
         };
         if scenario.sender != SenderKind::Blocking {
             problems.push(endless(
@@ -222,8 +229,8 @@ fn senders_wait(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
         for placed in scenario.algorithms {
             let waits = placed.algorithm.is_special()
                 || placed.algorithm.mode == Mode::Stream
-                    && placed.algorithm.policy != Policy::None
-                    && limited;
+                    && (pattern.is_closed_loop()
+                        || placed.algorithm.policy != Policy::None && limited);
             if !waits && scenario.drivers.contains(&DriverKind::Model) {
                 let help = "the model makes a sender wait only in `mode = \"stream\"` and before a limit; give the traffic a rate";
                 problems.push(endless(help).also(placed.at.clone(), "passes all of it at once"));
@@ -247,6 +254,24 @@ fn others_are_told(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
             .label("the rate changes")
             .also(external.at.clone(), "and somebody else runs this")
             .help("remove one of the two"),
+        );
+    }
+}
+
+/// A simulated TCP knows at once when its segment leaves a shaper.
+fn departures_stay(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
+    let mut placed = scenario.algorithms.iter();
+    let shaped =
+        |placed: &&Placed| placed.algorithm.tcp.is_some() && placed.algorithm.mode == Mode::Shape;
+    if let (Some(change), Some(shaper)) = (scenario.changes.first(), placed.find(shaped)) {
+        problems.push(
+            Problem::new(
+                change.span(),
+                "the rate of a shaper behind a simulated TCP cannot change",
+            )
+            .label("the rate changes")
+            .also(shaper.at.clone(), "and this is one")
+            .help("remove one of the two, or let it police"),
         );
     }
 }

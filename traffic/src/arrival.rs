@@ -11,6 +11,7 @@ mod mmpp;
 mod on_off;
 mod poisson;
 mod ramp;
+mod request_response;
 mod steps;
 
 pub use constant::{Constant, Phase};
@@ -20,4 +21,5 @@ pub use mmpp::Mmpp;
 pub use on_off::{OnOff, Periods};
 pub use poisson::Poisson;
 pub use ramp::Ramp;
+pub use request_response::RequestResponse;
 pub use steps::Steps;

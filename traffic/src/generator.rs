@@ -1,6 +1,8 @@
 //! Any generator behind one type, without a virtual call on the way.
 
-use crate::arrival::{Bulk, Constant, IdleThenFlood, Mmpp, OnOff, Poisson, Ramp, Steps};
+use crate::arrival::{
+    Bulk, Constant, IdleThenFlood, Mmpp, OnOff, Poisson, Ramp, RequestResponse, Steps,
+};
 use crate::bursty::Bursty;
 use crate::source::{Generator, Send};
 use crate::trace::Recorded;
@@ -19,6 +21,7 @@ pub enum AnyGenerator {
     IdleThenFlood(IdleThenFlood),
     Ramp(Ramp),
     Steps(Steps),
+    RequestResponse(RequestResponse),
     Recorded(Recorded),
 }
 
@@ -35,8 +38,13 @@ impl Generator for AnyGenerator {
             Self::IdleThenFlood(generator) => generator.next_send(now),
             Self::Ramp(generator) => generator.next_send(now),
             Self::Steps(generator) => generator.next_send(now),
+            Self::RequestResponse(generator) => generator.next_send(now),
             Self::Recorded(generator) => generator.next_send(now),
         }
+    }
+
+    fn awaits_delivery(&self) -> bool {
+        matches!(self, Self::RequestResponse(_))
     }
 }
 
@@ -60,5 +68,6 @@ from_each!(
     IdleThenFlood,
     Ramp,
     Steps,
+    RequestResponse,
     Recorded
 );

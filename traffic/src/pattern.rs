@@ -1,7 +1,8 @@
 //! A traffic pattern as data: what a file names, and what makes generators of it.
 
 use crate::arrival::{
-    Bulk, Constant, IdleThenFlood, Level, Mmpp, OnOff, Periods, Phase, Poisson, Ramp, Steps,
+    Bulk, Constant, IdleThenFlood, Level, Mmpp, OnOff, Periods, Phase, Poisson, Ramp,
+    RequestResponse, Steps,
 };
 use crate::bursty::{self, Bursty, SleepGrain};
 use crate::distribution::SizeDistribution;
@@ -98,6 +99,13 @@ pub enum Pattern {
         /// How large packets are.
         size: SizeDistribution,
     },
+    /// `request-response`: a response, and when it has arrived a time to think before the next.
+    RequestResponse {
+        /// Mean time to think, exponential.
+        think: Nanos,
+        /// How large responses are.
+        size: SizeDistribution,
+    },
     /// `trace`: what was recorded in a file, see [`crate::trace`].
     Trace {
         /// Path of the file, as written.
@@ -139,6 +147,9 @@ impl Pattern {
                 repeat,
                 size,
             } => Steps::new(levels, *repeat, size, seed).into(),
+            Self::RequestResponse { think, size } => {
+                RequestResponse::new(*think, size, seed).into()
+            }
             Self::Trace { .. } => return None,
         })
     }
@@ -170,6 +181,7 @@ impl Pattern {
             | Self::IdleThenFlood { .. }
             | Self::Ramp { .. }
             | Self::Steps { .. }
+            | Self::RequestResponse { .. }
             | Self::Trace { .. } => None,
         }
     }
@@ -186,6 +198,13 @@ impl Pattern {
         }
     }
 
+    /// Whether it waits for what it has sent to arrive, so that in open loop it would be
+    /// something else.
+    #[must_use]
+    pub const fn is_closed_loop(&self) -> bool {
+        matches!(self, Self::RequestResponse { .. })
+    }
+
     /// The largest send; `None` for a trace, see [`crate::trace::Recording::largest_packet`].
     #[must_use]
     pub fn largest_packet(&self) -> Option<ByteSize> {
@@ -199,7 +218,8 @@ impl Pattern {
             | Self::Mmpp { size, .. }
             | Self::IdleThenFlood { size, .. }
             | Self::Ramp { size, .. }
-            | Self::Steps { size, .. } => Some(size.largest()),
+            | Self::Steps { size, .. }
+            | Self::RequestResponse { size, .. } => Some(size.largest()),
         }
     }
 }

@@ -19,6 +19,12 @@ pub trait Generator {
     /// An open-loop caller passes the previous send's own `at`; a caller whose
     /// send was blocked passes the instant it returned.
     fn next_send(&mut self, now: Timestamp) -> Option<Send>;
+
+    /// Whether a send has returned only when all of it has arrived at the receiver: the sender
+    /// of a closed loop. Others return when their last byte has found room.
+    fn awaits_delivery(&self) -> bool {
+        false
+    }
 }
 
 /// One packet of the merged open-loop stream of a scenario.

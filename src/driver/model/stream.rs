@@ -2,7 +2,7 @@
 //! conforms, and back-pressure between the two, as of TCP through a relay.
 //!
 //! A blocking sender's call returns when its last byte has found room in the
-//! buffer; the limiter sees no more than the buffer holds. An open-loop sender
+//! buffer (of a closed loop: when all of it has left); the limiter sees no more than the buffer holds. An open-loop sender
 //! has all the room that [`MOST_WAITING`] gives. The connections of a user take
 //! turns by deficit round robin.
 
@@ -214,7 +214,12 @@ impl<R: Recorder, L: Limiter> Simulation<'_, R, L> {
         let connection = &mut self.connections[index];
         let visible = self.buffer.unwrap_or(u64::MAX).min(connection.waiting);
         self.share.want(connection.member, ByteSize::new(visible));
-        if connection.blocked && visible == connection.waiting {
+        let taken = if connection.generator.awaits_delivery() {
+            connection.waiting == 0
+        } else {
+            visible == connection.waiting
+        };
+        if connection.blocked && taken {
             connection.blocked = false;
             connection.next = connection.generator.next_send(now);
             let due = connection.next.map(|send| Reverse((send.at, index)));

@@ -1,9 +1,9 @@
-//! TCP behind a policer: a closed loop of window, round-trip time, loss recovery and
+//! TCP behind a policer or a shaper: a closed loop of window, round-trip time, loss recovery and
 //! retransmission time-out, in virtual time.
 //!
 //! One connection sends segments of [`MSS`] bytes while its window allows and its buffer holds
-//! any. Each meets the limiter at once; what passes is delivered half a round-trip time later
-//! and acknowledged (cumulatively, with selective acknowledgements) half another later. Loss is
+//! any. Each meets the limiter at once; what passes is delivered half a round-trip time after it
+//! left and acknowledged (cumulatively, with selective acknowledgements) half another later. Loss is
 //! found when three segments sent after it have been acknowledged (RFC 6675, section 5) and
 //! repaired once; what is lost again waits for the time-out (RFC 6298, at least 200 ms as Linux
 //! has it, doubled each time). Windows are those of RFC 5681 (Reno) and RFC 9438 (CUBIC).
@@ -16,13 +16,13 @@ mod sender;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use flow::{ByteSize, Limiter, Nanos, Timestamp};
+use flow::{ByteRate, ByteSize, Limiter, Nanos, Policer, Shaper, Timestamp, Verdict};
 use traffic::{AnyGenerator, Generator as _, Send};
 
 use self::sender::{Segment, Sender};
 use super::{ModelError, STOP_EVERY, UserRun};
-use crate::record::{DropReason, FlowId, Recorder};
-use crate::scenario::{SenderKind, TcpSender};
+use crate::record::{FlowId, Recorder};
+use crate::scenario::{Mode, SenderKind, TcpSender};
 
 /// Bytes of payload in a full segment over Ethernet with time stamps.
 const MSS: u64 = 1_448;
@@ -95,7 +95,7 @@ impl<R: Recorder> UserRun<'_, R> {
                 break;
             }
             while let Some(change) = changes.next_if(|change| change.at <= now) {
-                simulation.limiter.set_rate(change.at, change.rate);
+                simulation.gate.set_rate(change.at, change.rate);
             }
             simulation.handle(now, index, event);
         }
@@ -103,9 +103,32 @@ impl<R: Recorder> UserRun<'_, R> {
     }
 }
 
+/// What every segment meets.
+enum Gate<L> {
+    Policer(Policer<L>),
+    Shaper(Box<Shaper<L>>),
+}
+
+impl<L: Limiter> Gate<L> {
+    fn offer(&mut self, now: Timestamp, size: ByteSize) -> Verdict {
+        match self {
+            Self::Policer(policer) => policer.offer(now, size),
+            Self::Shaper(shaper) => shaper.offer(now, size),
+        }
+    }
+
+    /// Scenarios with changes of rate and a TCP before a shaper are refused: what waits has its
+    /// departure.
+    fn set_rate(&mut self, now: Timestamp, rate: ByteRate) {
+        if let Self::Policer(policer) = self {
+            policer.set_rate(now, rate);
+        }
+    }
+}
+
 struct Simulation<'a, R, L> {
     recorder: &'a mut R,
-    limiter: L,
+    gate: Gate<L>,
     half_rtt: Nanos,
     /// Bytes between application and receiver; `None`: no bound.
     buffer: Option<u64>,
@@ -116,9 +139,13 @@ struct Simulation<'a, R, L> {
 impl<'a, R: Recorder, L: Limiter> Simulation<'a, R, L> {
     fn new(run: UserRun<'a, R>, tcp: TcpSender, limiter: L) -> Self {
         let (scenario, start) = (run.scenario, run.user.start);
+        let gate = match run.mode {
+            Mode::Shape => Gate::Shaper(Box::new(Shaper::new(limiter, run.queue()))),
+            Mode::Police | Mode::Stream => Gate::Policer(Policer::new(limiter)),
+        };
         let mut simulation = Self {
             recorder: run.recorder,
-            limiter,
+            gate,
             half_rtt: Nanos::new(tcp.rtt.get() / 2),
             buffer: (scenario.sender == SenderKind::Blocking).then(|| scenario.buffer.get()),
             connections: Vec::new(),
@@ -186,7 +213,12 @@ impl<'a, R: Recorder, L: Limiter> Simulation<'a, R, L> {
     fn room(&mut self, now: Timestamp, index: usize) {
         let connection = &mut self.connections[index];
         let under_way = connection.written - connection.sender.acknowledged_to();
-        if !connection.blocked || self.buffer.is_some_and(|buffer| under_way > buffer) {
+        let most = if connection.generator.awaits_delivery() {
+            Some(0)
+        } else {
+            self.buffer
+        };
+        if !connection.blocked || most.is_some_and(|most| under_way > most) {
             return;
         }
         connection.blocked = false;
@@ -203,13 +235,15 @@ impl<'a, R: Recorder, L: Limiter> Simulation<'a, R, L> {
         while let Some(segment) = connection.sender.next(now) {
             let size = ByteSize::new(segment.to - segment.from);
             self.recorder.offered(now, size, connection.flow);
-            if self.limiter.admit(now, size) {
-                let at = now + self.half_rtt;
-                self.queue
-                    .push(Reverse((at, index, Event::Arrives(segment))));
-            } else {
-                self.recorder
-                    .dropped(now, size, connection.flow, DropReason::Police);
+            match self.gate.offer(now, size) {
+                Verdict::Departs(left) => {
+                    let at = left + self.half_rtt;
+                    let back = at + self.half_rtt;
+                    self.recorder.round_trip(back.since(now), connection.flow);
+                    self.queue
+                        .push(Reverse((at, index, Event::Arrives(segment))));
+                }
+                Verdict::Drop(why) => self.recorder.dropped(now, size, connection.flow, why),
             }
         }
         if let Some((at, number)) = connection.sender.arm(now) {

@@ -19,10 +19,10 @@ use crate::driver::real::{Batch, RealError};
 use crate::scenario::Direction;
 
 /// The password of every throw-away user.
-pub(super) const PASSWORD: &str = "weirgate";
+pub(crate) const PASSWORD: &str = "weirgate";
 
-/// A proxy with the users of one batch.
-pub(super) struct Server {
+/// A proxy with users of its own.
+pub(crate) struct Server {
     address: SocketAddr,
     users: proxy::Users,
     threads: Threads,
@@ -37,8 +37,8 @@ pub(super) struct Server {
 type Threads = Arc<Mutex<Vec<PathBuf>>>;
 
 impl Server {
-    /// Starts a proxy on a free port with the users of `batch`.
-    pub(super) async fn start(batch: Batch<'_>) -> Result<Self, ProxyError> {
+    /// Starts a proxy on a free port with the users `accounts`.
+    pub(crate) async fn with(accounts: Vec<NewUser>) -> Result<Self, ProxyError> {
         let folder = tempfile::tempdir().map_err(io_error("make a temporary folder"))?;
         let threads = Threads::default();
         let runtime = runtime(&threads).map_err(io_error("start a runtime"))?;
@@ -47,7 +47,6 @@ impl Server {
         config.allow_egress = vec![ipnet::Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into()];
         config.password_cost = PasswordCost::LEAST;
         config.caps.connections_per_user = usize::MAX;
-        let accounts = accounts(batch);
         let handle = runtime.handle().clone();
         let started = tokio::task::spawn_blocking(move || {
             handle.block_on(async {
@@ -77,7 +76,7 @@ impl Server {
     }
 
     /// Where clients connect.
-    pub(super) const fn address(&self) -> SocketAddr {
+    pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -98,7 +97,7 @@ impl Server {
     }
 
     /// Ends the proxy and waits for it.
-    pub(super) async fn stop(self) -> Result<(), ProxyError> {
+    pub(crate) async fn stop(self) -> Result<(), ProxyError> {
         // It may have ended by itself, and says why below.
         let _ = self.shutdown.send(());
         let ended = joined(self.serving.await)?;
@@ -116,7 +115,8 @@ pub(super) fn limits(policy: flow::Policy, direction: Direction) -> Limits {
     }
 }
 
-fn accounts(batch: Batch<'_>) -> Vec<NewUser> {
+/// The users of all runs of `batch`.
+pub(super) fn accounts(batch: Batch<'_>) -> Vec<NewUser> {
     let scenario = batch.scenario;
     let of_run = |run: &Run<'_>| {
         let run = *run;

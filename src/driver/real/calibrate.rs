@@ -51,6 +51,7 @@ pub(super) fn calibrate<B: Bench>(
             overshoot_bytes: row.overshoot_bytes.map(|bytes| (bytes - packet).max(0.0)),
             jitter_us: row.jitter_rfc3550_us,
             delay_p99_us: row.delay_p99_us,
+            delay_max_us: row.delay_max_us,
             late_p99_us: row.sender_late_p99_us,
         }
     }))

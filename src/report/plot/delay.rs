@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::frame::{Frame, Sample};
 use super::panel::{Grid, Panel};
-use super::{Curves, LIMIT, driver_stroke, ink, mean, steps};
+use super::{Curves, LIMIT, driver_legend, ink, mean, steps, stroke_of};
 use crate::report::format::{Unit, quantity};
 use crate::report::scene::{Anchor, Ink, Scene, Stroke, Style};
 use crate::report::subject::Subject;
@@ -49,14 +49,10 @@ pub(super) fn draw(frame: &mut Frame, subject: &Subject, results: &Results) {
                 );
             }
         }
-        for (rank, driver) in subject.drivers.iter().enumerate() {
+        for driver in &subject.drivers {
             let points = curves.get(driver, algorithm, "ccdf");
-            line(
-                &mut frame.scene,
-                &panel,
-                points,
-                driver_stroke(rank, ink(subject, algorithm)),
-            );
+            let stroke = stroke_of(subject, results, driver, algorithm);
+            line(&mut frame.scene, &panel, points, stroke);
         }
         for (rank, driver) in subject.drivers.iter().enumerate() {
             bound(
@@ -93,17 +89,7 @@ pub(super) fn explanation(subject: &Subject) -> String {
 }
 
 fn legend(subject: &Subject, many: bool) -> Vec<(Sample, &str)> {
-    let mut entries: Vec<(Sample, &str)> = subject
-        .drivers
-        .iter()
-        .enumerate()
-        .map(|(rank, driver)| {
-            (
-                Sample::Line(driver_stroke(rank, Ink::Series(0))),
-                driver.as_str(),
-            )
-        })
-        .collect();
+    let mut entries = driver_legend(subject);
     if let (true, Some(driver)) = (many, subject.drivers.first()) {
         entries.push((
             Sample::Line(OTHERS),
@@ -114,6 +100,7 @@ fn legend(subject: &Subject, many: bool) -> Vec<(Sample, &str)> {
             },
         ));
     }
+    entries.push((Sample::Line(LIMIT), "bound of the delay"));
     entries
 }
 

@@ -109,6 +109,38 @@ impl Panel {
 
     /// Grid, frame and the labels of the ticks.
     pub(super) fn axes(&self, scene: &mut Scene) {
+        self.up(scene);
+        self.across(scene);
+    }
+
+    /// The axes of a panel, or of one with another `below` that has its level axis and the
+    /// largest value of its own.
+    pub(super) fn frame(&self, scene: &mut Scene, below: Option<&Self>) {
+        let Some(below) = below else {
+            self.axes(scene);
+            return;
+        };
+        let Rect {
+            left,
+            top,
+            right,
+            bottom,
+        } = self.rect;
+        self.up(scene);
+        for tick in self.fitting_x_ticks() {
+            let x = self.at(tick.value, self.y.low()).0;
+            scene.line(vec![(x, top), (x, bottom)], Stroke::solid(Ink::Grid, 1.0));
+        }
+        let edge = Stroke::solid(Ink::Axis, 1.0);
+        scene.line(vec![(left, top), (left, bottom), (right, bottom)], edge);
+        below.across(scene);
+        let style = Style::new(SMALL - 1.0, Ink::Muted).rimmed();
+        let top = below.rect.top;
+        scene.text((left + 4.0, top + SMALL - 2.0), "dropped", style);
+    }
+
+    /// Grid and labels of the upright axis.
+    fn up(&self, scene: &mut Scene) {
         let Rect { left, right, .. } = self.rect;
         let style = Style::new(SMALL, Ink::Muted);
         for tick in self.y.ticks(if self.rect.height() < 90.0 { 3 } else { 5 }) {
@@ -120,7 +152,6 @@ impl Panel {
                 style.anchored(Anchor::End),
             );
         }
-        self.across(scene);
     }
 
     /// Grid and labels of the level axis alone.

@@ -5,7 +5,7 @@ use super::frame::{Frame, Sample};
 use super::panel::{Grid, Panel};
 use super::rows;
 use crate::report::format::{Unit, chosen};
-use crate::report::scene::{Anchor, Ink, Point, Scene, Shape, Stroke, Style};
+use crate::report::scene::{Anchor, Ink, Point, Rect, Scene, Shape, Stroke, Style};
 use crate::report::subject::Subject;
 use crate::report::{PIXELS, ReportError, TOOL, VERSION};
 use crate::results::{Results, Row};
@@ -28,25 +28,54 @@ pub struct Dot<'a> {
 /// The bounds that were asked for, if any: p99 delay in microseconds, overshoot in bytes.
 pub type Bounds = [Option<f64>; 2];
 
-/// One cost, with the words for it.
+/// One cost, with the words for it, and what is had for it.
 struct Cost {
     title: &'static str,
     unit: Unit,
     figure: fn(&Row) -> Option<f64>,
+    gain: Gain,
 }
+
+/// What stands upright.
+struct Gain {
+    title: &'static str,
+    figure: fn(&Row) -> Option<f64>,
+    /// Whether less of it is better.
+    is_cost: bool,
+}
+
+const USED: Gain = Gain {
+    title: "Utilisation",
+    figure: |row| row.utilisation,
+    is_cost: false,
+};
 
 const COSTS: [Cost; 2] = [
     Cost {
         title: "p99 delay (logarithmic)",
         unit: Unit::Micros,
         figure: |row| row.delay_p99_us,
+        gain: USED,
     },
     Cost {
         title: "overshoot b*(r) (logarithmic)",
         unit: Unit::Bytes,
         figure: |row| row.overshoot_bytes,
+        gain: USED,
     },
 ];
+
+/// What a TCP pays with where its limiter polices, and where it shapes.
+const LOOP: Cost = Cost {
+    title: "p99 round trip of TCP (logarithmic)",
+    unit: Unit::Micros,
+    figure: |row| row.rtt_p99_us,
+    gain: Gain {
+        title: "Share lost",
+        figure: |row| row.rtt_p99_us.and(row.loss_ratio),
+        is_cost: true,
+    },
+};
 
 /// The picture as PNG, and a CSV of exactly what is drawn.
 ///
@@ -77,7 +106,7 @@ pub fn pareto(
 
 /// How to read it in the report of a scenario.
 pub(in crate::report) const RUNS: &str = "Each faint point is a run, each mark the mean of an algorithm, by shape and \
-     colour; up and to the left is better. The line joins those that none beats in both. A cost of zero stands at the left edge.";
+     colour; the arrow points to where it is better. The line joins those that none beats in both. A cost of zero stands at the left edge.";
 
 /// The runs of a report, an algorithm under a driver for a setting; returns what is drawn as CSV.
 pub(super) fn of_results(frame: &mut Frame, subject: &Subject, results: &Results) -> String {
@@ -103,27 +132,44 @@ pub(super) fn of_results(frame: &mut Frame, subject: &Subject, results: &Results
 /// Legend and panels; returns what is drawn as CSV.
 fn body(frame: &mut Frame, dots: &[Dot<'_>], bounds: Bounds) -> String {
     legend(frame, dots);
-    let mut csv = String::from("panel,what,algorithm,setting,x,utilisation\n");
-    let y = utilisations(dots);
+    let mut csv = String::from("panel,what,algorithm,setting,x,y\n");
+    let bounded: Vec<(&Cost, Option<f64>)> = COSTS.iter().zip(bounds).collect();
+    panels(frame, dots, &bounded, &mut csv);
+    let simulated: Vec<Dot<'_>> = dots
+        .iter()
+        .filter(|dot| dot.rows.iter().any(|row| row.rtt_p99_us.is_some()))
+        .copied()
+        .collect();
+    if !simulated.is_empty() {
+        panels(frame, &simulated, &[(&LOOP, None)], &mut csv);
+    }
+    csv
+}
+
+/// Panels with one upright axis.
+fn panels(frame: &mut Frame, dots: &[Dot<'_>], all: &[(&Cost, Option<f64>)], csv: &mut String) {
+    let Some((first, _)) = all.first() else {
+        return;
+    };
+    let y = gains(&first.gain, dots);
     let grid = Grid {
         x: Axis::log(Unit::Micros, 1.0, 10.0),
         y,
         x_title: "",
-        y_title: "Utilisation",
+        y_title: first.gain.title,
         least: 420.0,
         height: 330.0,
     };
-    let rects = grid.places(frame, COSTS.len());
-    for ((cost, rect), bound) in COSTS.iter().zip(rects).zip(bounds) {
+    let rects = grid.places(frame, all.len());
+    for ((cost, bound), rect) in all.iter().zip(rects) {
         let panel = Panel {
             rect,
-            x: costs(cost, dots, bound),
+            x: costs(cost, dots, *bound),
             y,
         };
         panel.axes(&mut frame.scene);
-        draw(&mut frame.scene, &panel, cost, dots, bound, &mut csv);
+        draw(&mut frame.scene, &panel, cost, dots, *bound, csv);
     }
-    csv
 }
 
 fn legend(frame: &mut Frame, dots: &[Dot<'_>]) {
@@ -143,11 +189,14 @@ fn legend(frame: &mut Frame, dots: &[Dot<'_>]) {
 
 const FRONT: Stroke = Stroke::solid(Ink::Text, 1.3);
 
-fn utilisations(dots: &[Dot<'_>]) -> Axis {
+fn gains(gain: &Gain, dots: &[Dot<'_>]) -> Axis {
     let all = dots
         .iter()
         .flat_map(|dot| dot.rows)
-        .filter_map(|row| row.utilisation);
+        .filter_map(|row| (gain.figure)(row));
+    if gain.is_cost {
+        return Axis::linear(Unit::Share, 0.0, all.fold(0.0, f64::max).max(1e-4) * 1.08);
+    }
     let (low, high) = all.fold((1.0_f64, 0.0_f64), |(low, high), one| {
         (low.min(one), high.max(one))
     });
@@ -194,7 +243,7 @@ fn draw(
         for (x, y) in dot
             .rows
             .iter()
-            .filter_map(|row| (cost.figure)(row).zip(row.utilisation))
+            .filter_map(|row| (cost.figure)(row).zip((cost.gain.figure)(row)))
         {
             faint(scene, place(x, y), Ink::Series(dot.rank));
             note("run", dot, x, y);
@@ -205,16 +254,31 @@ fn draw(
         .filter_map(|dot| {
             let (x, y) = (
                 mean(dot.rows, cost.figure)?,
-                mean(dot.rows, |row| row.utilisation)?,
+                mean(dot.rows, cost.gain.figure)?,
             );
             Some((dot, x, y))
         })
         .collect();
     let mut order: Vec<(f64, f64)> = means.iter().map(|(_, x, y)| (*x, *y)).collect();
-    order.sort_by(|one, other| one.0.total_cmp(&other.0).then(other.1.total_cmp(&one.1)));
+    let is_better = |one: f64, other: f64| {
+        if cost.gain.is_cost {
+            one < other
+        } else {
+            one > other
+        }
+    };
+    let upright = |one: f64, other: f64| {
+        let less_first = one.total_cmp(&other);
+        if cost.gain.is_cost {
+            less_first
+        } else {
+            less_first.reverse()
+        }
+    };
+    order.sort_by(|one, other| one.0.total_cmp(&other.0).then(upright(one.1, other.1)));
     let mut front: Vec<(f64, f64)> = Vec::new();
     for (x, y) in order {
-        if front.last().is_none_or(|(_, best)| y > *best) {
+        if front.last().is_none_or(|(_, best)| is_better(y, *best)) {
             front.push((x, y));
         }
     }
@@ -254,8 +318,14 @@ fn draw(
             scene.text((at.0 + 6.0, at.1 - 14.0), words, style);
         }
     }
-    let (left, top) = (panel.rect.left, panel.rect.top);
-    better(scene, (left + 12.0, top + 12.0));
+    let Rect {
+        left, top, bottom, ..
+    } = panel.rect;
+    if cost.gain.is_cost {
+        better(scene, (left + 12.0, bottom - 12.0), -1.0);
+    } else {
+        better(scene, (left + 12.0, top + 12.0), 1.0);
+    }
     scene.text(
         (left, top - 8.0),
         format!("Against {}", cost.title),
@@ -263,13 +333,13 @@ fn draw(
     );
 }
 
-/// An arrow to the corner that one wants to be in.
-fn better(scene: &mut Scene, (x, y): Point) {
+/// An arrow to the corner that one wants to be in: from below, or (`down` = -1) from above.
+fn better(scene: &mut Scene, (x, y): Point, down: f32) {
     let stroke = Stroke::solid(Ink::Muted, 1.6);
-    scene.line(vec![(x + 16.0, y + 16.0), (x, y)], stroke);
-    scene.line(vec![(x + 7.0, y), (x, y), (x, y + 7.0)], stroke);
+    scene.line(vec![(x + 16.0, y + 16.0 * down), (x, y)], stroke);
+    scene.line(vec![(x + 7.0, y), (x, y), (x, y + 7.0 * down)], stroke);
     let style = Style::new(12.0, Ink::Muted).rimmed();
-    scene.text((x + 20.0, y + 20.0), "better", style);
+    scene.text((x + 20.0, y + 20.0 * down), "better", style);
 }
 
 /// A run.

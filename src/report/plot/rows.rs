@@ -107,7 +107,7 @@ pub(super) fn lay(frame: &mut Frame, lines: &[Line<'_>], axes: &[(&str, Axis)]) 
     } else {
         1
     };
-    let gap = 30.0;
+    let gap = 42.0;
     let room = frame.room() - gutter - 10.0;
     let width = (room - gap * (position(columns) - 1.0)) / position(columns);
     let height = position(lines.len()) * PITCH;

@@ -3,9 +3,9 @@
 use super::axis::Axis;
 use super::frame::{Frame, Sample, label_inside};
 use super::panel::{Grid, Panel};
-use super::{LIMIT, driver_stroke, ink, mean, quantile, series, steps};
+use super::{LIMIT, driver_legend, drivers_of, ink, mean, quantile, series, steps, stroke_of};
 use crate::report::format::{Scale, Unit, chosen, quantity};
-use crate::report::scene::{Anchor, Ink, Scene, Shape, Stroke, Style};
+use crate::report::scene::{Anchor, Ink, Rect, Scene, Shape, Stroke, Style};
 use crate::report::subject::Subject;
 use crate::results::{Results, SeriesRow};
 
@@ -33,14 +33,27 @@ pub(super) fn draw(frame: &mut Frame, subject: &Subject, results: &Results) {
             200.0
         },
     };
-    let panels = grid.lay(frame, subject.algorithms.len());
-    for (tested, panel) in subject.algorithms.iter().zip(panels) {
+    let most = most_dropped(results);
+    for (tested, place) in subject
+        .algorithms
+        .iter()
+        .zip(grid.places(frame, subject.algorithms.len()))
+    {
         let algorithm = tested.label.as_str();
         let ink = ink(subject, algorithm);
+        let (panel, below) = split(&grid, place, most);
+        // Where nothing was dropped the room stays, so that all panels have one scale.
+        let below = below.filter(|_| has_drops(results, algorithm));
+        panel.frame(&mut frame.scene, below.as_ref());
         limit(&mut frame.scene, &panel, subject);
-        for (rank, driver) in subject.drivers.iter().enumerate() {
-            if let Some(runs) = series.get(&(driver.as_str(), algorithm)) {
-                runs_of_driver(&mut frame.scene, &panel, runs, rank, ink, subject);
+        let drivers = drivers_of(subject, results, algorithm);
+        for (rank, driver) in drivers.iter().enumerate() {
+            if let Some(runs) = series.get(&(*driver, algorithm)) {
+                let stroke = stroke_of(subject, results, driver, algorithm);
+                runs_of_driver(&mut frame.scene, &panel, runs, rank == 0, stroke, subject);
+                if let Some(below) = &below {
+                    drops(&mut frame.scene, below, runs, stroke, subject);
+                }
             }
         }
         limit_labels(&mut frame.scene, &panel, subject);
@@ -64,25 +77,22 @@ pub(super) fn explanation(subject: &Subject, results: &Results) -> String {
         .iter()
         .map(|row| row.offered_Bps)
         .fold(0.0, f64::max);
+    let dropped = match most_dropped(results) {
+        0.0 => String::new(),
+        most => format!(
+            " Below: what was dropped, at most {}.",
+            quantity(Unit::Rate, most, 3)
+        ),
+    };
     format!(
         "Steps: bytes delivered in each bin of repetition 0. A triangle marks a bin above the panel. \
-         Offered at most {}.{users}",
+         Offered at most {}.{dropped}{users}",
         quantity(Unit::Rate, peak, 3)
     )
 }
 
 fn legend(subject: &Subject, repeated: bool) -> Vec<(Sample, &str)> {
-    let mut entries: Vec<(Sample, &str)> = subject
-        .drivers
-        .iter()
-        .enumerate()
-        .map(|(rank, driver)| {
-            (
-                Sample::Line(driver_stroke(rank, Ink::Series(0))),
-                driver.as_str(),
-            )
-        })
-        .collect();
+    let mut entries = driver_legend(subject);
     if repeated {
         entries.push((
             Sample::Band(Ink::Series(0), 0.18),
@@ -135,20 +145,19 @@ fn runs_of_driver(
     scene: &mut Scene,
     panel: &Panel,
     runs: &Runs<'_>,
-    rank: usize,
-    ink: Ink,
+    is_first: bool,
+    stroke: Stroke,
     subject: &Subject,
 ) {
     let Some(first) = runs.values().next() else {
         return;
     };
-    let stroke = driver_stroke(rank, ink);
     let in_steps = |points: Points| steps(thinned(panel, points), subject.duration_s);
     if runs.len() > 1 {
         let (low, high) = extent(runs);
         panel.band(scene, &in_steps(low), &in_steps(high), stroke.ink, 0.18);
     }
-    if rank == 0 {
+    if is_first {
         let middle = |row: &&SeriesRow| (row.t_s + subject.bin_s / 2.0, row.smoothed_Bps);
         panel.line(
             scene,
@@ -178,9 +187,75 @@ fn runs_of_driver(
             Shape::Up,
             6.0,
             stroke.ink,
-            rank > 0,
+            !is_first,
         );
     }
+}
+
+/// What is dropped stands in a panel of its own below, as high as this.
+const BELOW: f32 = 24.0;
+/// Between the two.
+const GAP: f32 = 7.0;
+
+/// The largest rate at which anything was dropped, of the first repetitions.
+fn most_dropped(results: &Results) -> f64 {
+    let first = results.series.iter().filter(|row| row.repetition == 0);
+    first.filter_map(|row| row.dropped_Bps).fold(0.0, f64::max)
+}
+
+/// Whether anything of `algorithm` was dropped.
+fn has_drops(results: &Results, algorithm: &str) -> bool {
+    let first = results.series.iter().filter(|row| row.repetition == 0);
+    let mut own = first.filter(|row| row.algorithm == algorithm);
+    own.any(|row| row.dropped_Bps.is_some_and(|rate| rate > 0.0))
+}
+
+/// The panel of the throughput, and that of what was dropped if anything was.
+fn split(grid: &Grid<'_>, place: Rect, most: f64) -> (Panel, Option<Panel>) {
+    let whole = Panel {
+        rect: place,
+        x: grid.x,
+        y: grid.y,
+    };
+    if most <= 0.0 {
+        return (whole, None);
+    }
+    let upper = Rect {
+        bottom: place.bottom - BELOW - GAP,
+        ..place
+    };
+    let lower = Rect {
+        top: place.bottom - BELOW,
+        ..place
+    };
+    let below = Panel {
+        rect: lower,
+        x: grid.x,
+        y: Axis::linear(Unit::Rate, 0.0, most * 1.05).in_scale_of(&grid.y),
+    };
+    let panel = Panel {
+        rect: upper,
+        ..whole
+    };
+    (panel, Some(below))
+}
+
+/// What was dropped in each bin of the first repetition.
+fn drops(scene: &mut Scene, panel: &Panel, runs: &Runs<'_>, stroke: Stroke, subject: &Subject) {
+    let Some(first) = runs.values().next() else {
+        return;
+    };
+    let dropped: Points = first
+        .iter()
+        .filter_map(|row| Some((row.t_s, row.dropped_Bps?)))
+        .collect();
+    if dropped.iter().all(|(_, rate)| *rate <= 0.0) {
+        return;
+    }
+    let high = steps(thinned(panel, dropped), subject.duration_s);
+    let low: Points = high.iter().map(|(t, _)| (*t, 0.0)).collect();
+    panel.band(scene, &low, &high, stroke.ink, 0.45);
+    panel.line(scene, &high, Stroke::solid(stroke.ink, 1.0));
 }
 
 /// The least and the largest rate of all repetitions, bin by bin.

@@ -182,7 +182,7 @@ fn table(node: Node<'_>, inherited: &Inherited<'_>, problems: &mut Vec<Problem>)
         .or(tcp.map(|_| Mode::Police))
         .or(external.as_ref().map(|_| Mode::Stream));
     let mode = match mode_entry {
-        Some(entry) if special_mode.is_none() => entry.word(&MODES, problems),
+        Some(entry) if special_mode.is_none() || tcp.is_some() => entry.word(&MODES, problems),
         _ => special_mode.or(inherited.mode.as_ref().map(|mode| *mode.get_ref())),
     };
     let rest = section.into_rest(problems);
@@ -245,17 +245,21 @@ fn tcp(
 /// Each of `mode`, `kernel`, `tcp` and `external` says how the algorithm is applied.
 fn special(entries: &[Option<Entry<'_>>], problems: &mut Vec<Problem>) {
     let written: Vec<_> = entries.iter().flatten().collect();
-    let tcp_polices = |entry: &&&Entry<'_>| {
-        **entry.key.get_ref() == *"mode" && entry.value.get_ref().as_str() == Some("police")
+    // A simulated TCP stands before a policer, or a shaper.
+    let packets = |entry: &&&Entry<'_>| {
+        let mode = entry.value.get_ref().as_str();
+        **entry.key.get_ref() == *"mode" && matches!(mode, Some("police" | "shape"))
     };
+    let others = [entries.get(1), entries.get(3)];
+    let none = others.into_iter().flatten().all(Option::is_none);
     if let [first, second, ..] = written.as_slice()
-        && !(entries.get(1).is_some_and(Option::is_none) && tcp_polices(&first))
+        && !(none && packets(&first))
     {
         problems.push(
             Problem::new(second.at(), "this says twice how the algorithm is applied")
                 .label("again")
                 .also(first.at(), "first")
-                .help("keep one of `mode`, `kernel`, `tcp` and `external`; `tcp` stands before a policer"),
+                .help("keep one of `mode`, `kernel`, `tcp` and `external`; `tcp` may have the modes police and shape"),
         );
     }
 }

@@ -35,6 +35,7 @@ impl Pattern {
             }
             Self::Steps { levels, .. } => check_levels("levels", levels),
             Self::Ramp { over, .. } => positive("over", *over),
+            Self::RequestResponse { think, .. } => positive("think", *think),
             Self::Trace { file, user } => {
                 check_path(file)?;
                 user.as_deref().map_or(Ok(()), check_user)
@@ -61,7 +62,8 @@ impl Pattern {
             | Self::Mmpp { size, .. }
             | Self::IdleThenFlood { size, .. }
             | Self::Ramp { size, .. }
-            | Self::Steps { size, .. } => size.problem().map(|problem| ("size", problem)),
+            | Self::Steps { size, .. }
+            | Self::RequestResponse { size, .. } => size.problem().map(|problem| ("size", problem)),
         }
     }
 

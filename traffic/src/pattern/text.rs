@@ -23,6 +23,7 @@ impl Pattern {
         "idle-then-flood",
         "ramp",
         "steps",
+        "request-response",
         "trace",
     ];
 
@@ -39,6 +40,7 @@ impl Pattern {
             Self::IdleThenFlood { .. } => "idle-then-flood",
             Self::Ramp { .. } => "ramp",
             Self::Steps { .. } => "steps",
+            Self::RequestResponse { .. } => "request-response",
             Self::Trace { .. } => "trace",
         }
     }
@@ -63,6 +65,7 @@ impl Pattern {
             "idle-then-flood" => &["idle", "rate", "size"],
             "ramp" => &["from", "to", "over", "size"],
             "steps" => &["levels", "repeat", "size"],
+            "request-response" => &["think", "size"],
             "trace" => &["file", "user"],
             _ => return None,
         })
@@ -126,6 +129,10 @@ fn read(kind: &str, fields: &Fields) -> Result<Pattern, SpecError> {
         "steps" => Pattern::Steps {
             levels: fields.require::<Levels>("levels")?.0,
             repeat: fields.read("repeat")?.unwrap_or(false),
+            size: fields.require("size")?,
+        },
+        "request-response" => Pattern::RequestResponse {
+            think: fields.require("think")?,
             size: fields.require("size")?,
         },
         _ => Pattern::Trace {
@@ -235,6 +242,9 @@ impl fmt::Display for Pattern {
                     .unless_default("repeat", repeat)?
                     .field("size", size)
                     .map(drop)
+            }
+            Self::RequestResponse { think, size } => {
+                fields.field("think", think)?.field("size", size).map(drop)
             }
             Self::Trace { file, user } => fields
                 .field("file", file)?
