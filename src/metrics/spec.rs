@@ -4,7 +4,8 @@ use flow::{ByteRate, ByteSize, Nanos, Policy, Timestamp};
 
 use super::load;
 use crate::scenario::{
-    Algorithm, DriverKind, Mode, RateChange, Reference, Scenario, SenderKind, User, UserLimit,
+    Algorithm, DriverKind, KernelLimiter, Mode, RateChange, Reference, Scenario, SenderKind, User,
+    UserLimit,
 };
 
 pub use super::settling::Step;
@@ -153,6 +154,28 @@ impl RunSpec {
     }
 }
 
+/// What `policy` says of the bytes that a receiver reads; `None`: nothing.
+fn promised(policy: Policy, algorithm: &Algorithm, driver: DriverKind) -> Option<Policy> {
+    // What a TCP hands over in order, after it has repaired what a policer dropped, has other
+    // bursts than what left the limiter.
+    if algorithm.tcp.is_some() {
+        return None;
+    }
+    match algorithm.kernel.filter(|_| driver == DriverKind::Kernel) {
+        Some(limiter) if limiter.mode() == Mode::Police => None,
+        // A class sends while its tokens are not below zero: a packet more than they are
+        // worth, and that may be one which the card would cut (sch_htb.c).
+        Some(KernelLimiter::Htb) => {
+            let burst = policy.burst()?.get().saturating_add(LARGEST_OFFLOAD);
+            Some(policy.scaled_to(policy.rate()?, ByteSize::new(burst)))
+        }
+        _ => Some(policy),
+    }
+}
+
+/// Bytes of the largest packet that Linux hands to an interface by default (`GSO_LEGACY_MAX_SIZE`).
+const LARGEST_OFFLOAD: u64 = 65_536;
+
 /// `None` where nothing is held back, or somebody else does.
 fn application(
     scenario: &Scenario,
@@ -172,12 +195,6 @@ fn application(
         queue,
         largest,
     })
-}
-
-/// Whether bytes reach the receiver as they left the limiter: what a TCP hands over in order,
-/// after it has repaired what a policer dropped, has other bursts.
-fn shows_its_output(algorithm: &Algorithm, driver: DriverKind) -> bool {
-    algorithm.tcp.is_none() && !(driver == DriverKind::Kernel && algorithm.mode == Mode::Police)
 }
 
 impl UserSpec {
@@ -207,7 +224,7 @@ impl UserSpec {
             state_bytes: policy.map(|policy| policy.state_bytes()),
             application: application(scenario, algorithm, driver, user),
             reference,
-            policy: policy.filter(|_| shows_its_output(algorithm, driver)),
+            policy: policy.and_then(|policy| promised(policy, algorithm, driver)),
             rate_changes,
         }
     }
@@ -243,6 +260,36 @@ pub fn real_train_gap(rate: ByteRate) -> Nanos {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::{Origin, Overrides, parse};
+
+    #[test]
+    fn a_policer_promises_nothing_of_what_tcp_reads_and_a_class_a_packet_more() {
+        let text = "duration = \"1 s\"\nreference = { rate = \"1 MB/s\", burst = \"10 kB\" }\n\
+             traffic = { pattern = \"bursty\" }\n\
+             [[algorithm]]\nkind = \"token-bucket\"\nlabel = \"tcp\"\ntcp = \"reno\"\nrtt = \"1 ms\"\n\
+             [[algorithm]]\nkind = \"token-bucket\"\nlabel = \"police\"\nkernel = \"tc\"\n\
+             [[algorithm]]\nkind = \"token-bucket\"\nlabel = \"class\"\nkernel = \"htb\"\n\
+             [[algorithm]]\nkind = \"token-bucket\"\n";
+        let origin = Origin {
+            shown: "test.toml",
+            stem: "test",
+            folder: None,
+        };
+        let scenario = parse(text, origin, &Overrides::default()).unwrap();
+        let burst = |algorithm: usize, driver| {
+            let spec = RunSpec::new(&scenario, &scenario.algorithms[algorithm], driver);
+            spec.users[0]
+                .policy
+                .map(|policy| policy.burst().unwrap().get())
+        };
+        let found = [
+            burst(0, DriverKind::Model),
+            burst(1, DriverKind::Kernel),
+            burst(2, DriverKind::Kernel),
+            burst(3, DriverKind::Model),
+        ];
+        assert_eq!(found, [None, None, Some(75_536), Some(10_000)]);
+    }
 
     #[test]
     fn trains_are_closer_than_the_pace() {

@@ -69,35 +69,34 @@ impl Workers {
     ) where
         S: Future<Output = ()> + Send + 'static,
     {
-        self.spawn(here, sessions, async move {
-            let _witness = Witness;
-            // In the event loop of the thread that serves.
-            match TcpStream::from_std(client) {
-                Ok(client) => serve(client).await,
-                Err(error) => tracing::warn!(%error, "a client cannot be waited for"),
-            }
-        });
-    }
-
-    fn spawn(
-        &self,
-        here: usize,
-        sessions: &TaskTracker,
-        serve: impl Future<Output = ()> + Send + 'static,
-    ) {
         let all = &self.0.all;
         let load = |index: usize| all[index].load.load(Ordering::Relaxed);
         let here = here % all.len();
         let least = (0..all.len()).min_by_key(|&index| (load(index), index != here));
         let worker = &all[least.unwrap_or(here)];
         let place = Place::take(&worker.load);
-        sessions.spawn_on(
-            async move {
-                let _place = place;
-                serve.await;
-            },
-            &worker.runtime,
-        );
+        sessions.spawn_on(connection(place, client, serve), &worker.runtime);
+    }
+}
+
+/// The task of one connection.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "which would hold what it is given twice"
+)]
+fn connection<S: Future<Output = ()> + Send>(
+    place: Place,
+    client: std::net::TcpStream,
+    serve: impl FnOnce(TcpStream) -> S + Send,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let _held = (place, Witness);
+        // In the event loop of the thread that serves.
+        match TcpStream::from_std(client) {
+            // Made here, not handed in: a future that is handed on is held twice.
+            Ok(client) => serve(client).await,
+            Err(error) => tracing::warn!(%error, "a client cannot be waited for"),
+        }
     }
 }
 
@@ -158,11 +157,32 @@ mod tests {
     async fn next(workers: &Workers, sessions: &TaskTracker) -> (ThreadId, oneshot::Sender<()>) {
         let (end, ended) = oneshot::channel::<()>();
         let (say, said) = oneshot::channel();
-        workers.spawn(0, sessions, async move {
+        let (client, _other) = pair();
+        workers.serve(0, sessions, client, |_| async move {
             let _ = say.send(std::thread::current().id());
             let _ = ended.await;
         });
         (said.await.unwrap(), end)
+    }
+
+    fn pair() -> (std::net::TcpStream, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (client, _) = listener.accept().unwrap();
+        client.set_nonblocking(true).unwrap();
+        (client, other)
+    }
+
+    #[test]
+    fn a_task_holds_what_serves_it_once() {
+        let place = Place::take(&Arc::default());
+        let task = connection(place, pair().0, |_| async {
+            let held = [1_u8; 2_000];
+            tokio::task::yield_now().await;
+            std::hint::black_box(&held);
+        });
+        let bytes = size_of_val(&task);
+        assert!((2_000..2_400).contains(&bytes), "{bytes}");
     }
 
     #[tokio::test]
