@@ -2,6 +2,7 @@
 //! connections, memory, latency, limits. It knows nothing of the server but how
 //! to reach the origin through it, and the number of its process.
 
+mod beside;
 mod connect;
 mod idle;
 mod latency;
@@ -76,6 +77,17 @@ enum Test {
         #[arg(long, default_value_t = 20_000)]
         rounds: usize,
     },
+    /// The echo of a quiet connection, alone and beside busy ones
+    Beside {
+        /// Downloads without end
+        #[arg(long, default_value_t = 31)]
+        busy: usize,
+        /// Each of another user: `{}` in the name of --via is 0 for the quiet one, 1 and so on for them
+        #[arg(long)]
+        others: bool,
+        #[arg(long, value_name = "TIME", default_value = "5s")]
+        duration: Nanos,
+    },
     /// What a limit lets through
     Limit {
         /// The limit as configured
@@ -145,6 +157,18 @@ fn run(options: Options) -> io::Result<()> {
         } => connect::run(&bench, under_way, length(duration)),
         Test::Idle { connections } => idle::run(&bench, connections),
         Test::Latency { size, rounds } => latency::run(&bench, size, rounds),
+        Test::Beside {
+            busy,
+            others,
+            duration,
+        } => beside::run(
+            &bench,
+            &beside::Plan {
+                busy,
+                others,
+                duration: length(duration),
+            },
+        ),
         Test::Limit {
             rate,
             burst,
