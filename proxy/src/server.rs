@@ -232,6 +232,15 @@ impl Server {
         let egress = Arc::new(egress);
         #[cfg(feature = "https-service")]
         let service = config.https_service.clone();
+        #[cfg(feature = "https-service")]
+        if let Some(guest) = service.as_ref().and_then(|service| service.guest.as_ref())
+            && let Err(error) = users.guest(&guest.name)
+        {
+            tracing::warn!(
+                guest = %guest.name.escape_debug(), reason = %error,
+                "clients without a login are refused: add this user, or change `guest`"
+            );
+        }
         let shared = Shared {
             users,
             #[cfg(feature = "https-service")]
