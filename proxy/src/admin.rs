@@ -34,6 +34,8 @@ mod problem;
 mod rules;
 mod server;
 mod sessions;
+#[cfg(feature = "shadowsocks")]
+mod ssm;
 mod users;
 mod warnings;
 
@@ -55,6 +57,7 @@ pub mod view {
 use access::Token;
 use desk::Desk;
 use listener::Door;
+use warnings::Webhook;
 
 /// The operator's side of one server, listening.
 #[derive(Debug)]
@@ -63,6 +66,7 @@ pub(crate) struct Admin {
     doors: Vec<Door>,
     token: Option<Token>,
     certificates: Certificates,
+    webhook: Option<Webhook>,
 }
 
 /// Whether it could be opened, as far as that can be known without doing so.
@@ -73,6 +77,7 @@ pub(crate) fn check(config: &AdminConfig) -> Result<(), AdminError> {
     config.check()?;
     config.token_file.as_deref().map(Token::read).transpose()?;
     Certificates::load(config.tls.clone())?;
+    Webhook::new(config)?;
     Ok(())
 }
 
@@ -85,6 +90,7 @@ impl Admin {
         config.check()?;
         let token = config.token_file.as_deref().map(Token::read).transpose()?;
         let certificates = Certificates::load(config.tls.clone())?;
+        let webhook = Webhook::new(config)?;
         let mut doors = Vec::new();
         for address in &config.listen {
             doors.extend(Door::open(address).await?);
@@ -94,6 +100,7 @@ impl Admin {
             doors,
             token,
             certificates,
+            webhook,
         })
     }
 
@@ -118,7 +125,14 @@ impl Admin {
         }
         let stop = CancellationToken::new();
         let feed = feed::start(handle.clone(), stop.clone());
-        warnings::start(handle.clone(), &self.config, feed.clone(), stop.clone());
+        let hook = self.webhook;
+        warnings::start(
+            handle.clone(),
+            &self.config,
+            hook,
+            feed.clone(),
+            stop.clone(),
+        );
         let desk = Desk::new(
             handle,
             self.config,

@@ -19,6 +19,8 @@ mod health;
 mod https_service;
 mod init;
 mod logging;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod run;
 mod settings;
 #[cfg(feature = "shadowsocks")]
@@ -105,7 +107,7 @@ fn parsed(cli: Cli) -> Result<(), Failure> {
         // Before there are threads.
         systemd::inherited().map_err(Failure::environment)?
     } else {
-        cli.log.start(LogTable::default());
+        cli.log.start(LogTable::default(), None)?;
         Vec::new()
     };
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::environment)?;

@@ -16,14 +16,18 @@ mod admin;
 pub mod file;
 #[cfg(feature = "shadowsocks")]
 mod shadowsocks;
+mod url;
 
 #[cfg(feature = "shadowsocks")]
-pub use shadowsocks::{Grpc, NoPanel, Panel, Shadowsocks, Source, UdpLimit};
+pub use shadowsocks::{Grpc, Managed, NoManaged, NoPanel, Panel, Shadowsocks, Source, UdpLimit};
 pub mod https_service;
 
 pub use https_service::HttpsService;
 
-pub use admin::{AdminAddress, AdminConfig, AdminError, NoAdminAddress, NoWebhook, Webhook};
+pub use admin::{
+    AdminAddress, AdminConfig, AdminEndpoint, AdminError, NoAdminAddress, NoAdminEndpoint,
+};
+pub use url::{HttpUrl, NoHttpUrl};
 
 /// The port when none is given: that of SOCKS.
 pub const DEFAULT_PORT: u16 = 1080;

@@ -39,6 +39,7 @@ pub mod https_service;
 pub mod pages;
 pub mod protocol;
 pub mod server;
+pub mod spans;
 #[cfg_attr(
     not(feature = "tls"),
     allow(dead_code, reason = "what a config may ask for is there to be refused")

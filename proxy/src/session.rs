@@ -26,6 +26,7 @@ use crate::protocol::{Dialect, Target, WireError, http};
 use crate::relay::Patience;
 use crate::server::{Counted, Place, Rules, Shared};
 use crate::sessions::Session;
+use crate::spans::Mark;
 use crate::users::{Authenticated, LoginError, Revocation, TooMany};
 
 mod answer;
@@ -38,11 +39,13 @@ mod https_relay;
 mod inbox;
 mod layers;
 mod log;
+mod request_id;
 mod tunnel;
 mod turn;
 
 use inbox::Inbox;
 use log::Log;
+use request_id::{RequestId, Requests};
 
 /// After a refusal: how long, and how much, a client may go on talking before
 /// it is cut off. A socket closed with bytes unread would reset the connection
@@ -121,6 +124,8 @@ struct Opened {
     user: Authenticated,
     target: Target,
     wish: Wish,
+    /// HTTP alone has requests that are told their number.
+    request: Option<RequestId>,
 }
 
 /// What a client wants of its target.
@@ -150,8 +155,11 @@ pub(crate) async fn serve(
     place: Place,
     shared: Arc<Shared>,
 ) {
+    let id = shared.next_id();
     let mut peer = Peer {
-        id: shared.next_id(),
+        id,
+        requests: Requests::default(),
+        span: Mark::connection(id),
         source: SocketAddr::new(source.ip().to_canonical(), source.port()),
         counted: None,
         named: false,
@@ -171,6 +179,7 @@ pub(crate) async fn serve(
     let mut inbox = Inbox::new(client);
     // Boxed: what comes after lasts longer, and has no use for its memory.
     let opened = Box::pin(open(&mut inbox, &mut peer, &rules, place, &shared)).await;
+    peer.span.comes_from(peer.source);
     match opened {
         #[cfg(feature = "https-service")]
         Ok(Start::Frames) => {
@@ -207,6 +216,9 @@ enum Start {
 #[derive(Debug)]
 struct Peer {
     id: u64,
+    /// Those that have been read.
+    requests: Requests,
+    span: Mark,
     /// Where the client is, as far as anybody we believe can tell.
     source: SocketAddr,
     /// Its place among those from there.
@@ -253,7 +265,7 @@ async fn open(
         if opening == Opening::HttpsRelay {
             return Ok(Start::Frames);
         }
-        let opened = handshake::run(inbox, opening, peer.source.ip(), shared).await?;
+        let opened = handshake::run(inbox, opening, peer, shared).await?;
         Ok(opened.map_or(Start::Done, Start::Request))
     };
     // Not moved from here to there: each place would take its memory.
@@ -278,8 +290,10 @@ async fn in_time<T>(
 /// Says why a client is not served, and lets it go.
 async fn reject(inbox: Inbox, peer: &Peer, shared: &Shared, error: SessionError) {
     shared.sessions.tally().failed(Reason::from(&error));
+    peer.span.fails(&error);
     let Peer { id, source, .. } = peer;
-    tracing::info!(id, %source, reason = %error, "refused");
+    let request_id = peer.refused_request(&error).map(tracing::field::display);
+    tracing::info!(id, request_id, %source, reason = %error, "refused");
     if !matches!(
         error,
         SessionError::Timeout
@@ -348,7 +362,7 @@ const fn patience(shared: &Shared) -> Patience {
 /// Says no in the client's own dialect, where that has a word for it.
 async fn refuse(mut inbox: Inbox, log: &Log<'_>, error: &SessionError) {
     log.refused(error);
-    let words = answer::refused(log.opened.dialect, error);
+    let words = answer::refused(log.opened, error);
     if inbox.write(&words).await.is_ok() {
         Box::pin(linger(inbox)).await;
     }

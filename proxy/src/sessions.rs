@@ -12,10 +12,18 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Id;
 
 use crate::metrics::{Protocol, Tally};
 use crate::relay::{Lane, Lanes};
+use crate::spans::Mark;
 use crate::users::{Account, Authenticated, Direction, Moment, Usage};
+
+#[cfg(all(feature = "admin", feature = "shadowsocks"))]
+mod traffic;
+
+#[cfg(all(feature = "admin", feature = "shadowsocks"))]
+pub(crate) use traffic::Traffic;
 
 /// The open sessions of a server: a handle, cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +33,8 @@ pub(crate) struct Sessions(Arc<Inner>);
 struct Inner {
     open: Mutex<BTreeMap<u64, Arc<Session>>>,
     tally: Tally,
+    #[cfg(all(feature = "admin", feature = "shadowsocks"))]
+    books: traffic::Books,
 }
 
 /// One open session.
@@ -54,6 +64,7 @@ struct Way {
     /// Nanoseconds of waiting for the limit that are over.
     waited: AtomicU64,
     dropped: AtomicU64,
+    packets: AtomicU64,
 }
 
 /// What a session is about.
@@ -63,6 +74,8 @@ pub(crate) struct About {
     pub(crate) protocol: Protocol,
     pub(crate) source: SocketAddr,
     pub(crate) target: String,
+    /// The span of the connection that it is on.
+    pub(crate) within: Option<Id>,
 }
 
 /// A session in the list; it leaves the list with this.
@@ -70,6 +83,7 @@ pub(crate) struct About {
 pub(crate) struct Listed {
     sessions: Sessions,
     session: Arc<Session>,
+    span: Mark,
 }
 
 impl Sessions {
@@ -81,6 +95,15 @@ impl Sessions {
         cut: &CancellationToken,
     ) -> Listed {
         self.0.tally.opened(about.protocol);
+        let (name, protocol, source) = (user.name(), about.protocol, about.source);
+        let span = Mark::session(
+            about.within,
+            about.id,
+            name,
+            protocol,
+            source,
+            &about.target,
+        );
         let session = Arc::new(Session {
             id: about.id,
             account: Arc::clone(user.account()),
@@ -98,6 +121,7 @@ impl Sessions {
         Listed {
             sessions: self.clone(),
             session,
+            span,
         }
     }
 
@@ -193,6 +217,17 @@ impl Session {
         self.way(direction).dropped.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// One more datagram has passed.
+    pub(crate) fn pass_one(&self, direction: Direction) {
+        self.way(direction).packets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Datagrams that have passed.
+    #[cfg(all(feature = "admin", feature = "shadowsocks"))]
+    pub(crate) fn packets(&self, direction: Direction) -> u64 {
+        self.way(direction).packets.load(Ordering::Relaxed)
+    }
+
     const fn way(&self, direction: Direction) -> &Way {
         match direction {
             Direction::Up => &self.up,
@@ -204,6 +239,16 @@ impl Session {
 impl Listed {
     pub(crate) const fn session(&self) -> &Arc<Session> {
         &self.session
+    }
+
+    /// Why it ends: for its span.
+    pub(crate) fn ends(&self, reason: &dyn std::fmt::Display) {
+        self.span.ends(reason);
+    }
+
+    /// Why it was not served: for its span.
+    pub(crate) fn fails(&self, reason: &dyn std::fmt::Display) {
+        self.span.fails(reason);
     }
 
     /// Both directions of the traffic of `user`, whose session it is; what they move
@@ -224,10 +269,13 @@ impl Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         let (session, inner) = (&self.session, &self.sessions.0);
+        self.span.moved(session.moved(), session.waited());
         // Under the lock, so that a sum over the open ones and those that have ended
         // (`Sessions::sums`) has each of them once.
         let mut open = inner.open.lock();
         open.remove(&session.id);
+        #[cfg(all(feature = "admin", feature = "shadowsocks"))]
+        inner.books.ended(session);
         inner.tally.closed(
             session.protocol,
             session.moved(),

@@ -7,6 +7,11 @@ use std::path::PathBuf;
 
 #[cfg(feature = "tls")]
 mod accept;
+#[cfg_attr(
+    not(any(feature = "admin", feature = "https-service")),
+    allow(dead_code, unreachable_pub, reason = "nobody calls others")
+)]
+mod connect;
 #[cfg(feature = "tls")]
 mod rewound;
 
@@ -14,6 +19,10 @@ mod rewound;
 pub use accept::Certificates;
 #[cfg(feature = "tls")]
 pub(crate) use accept::Stream;
+#[cfg(feature = "admin")]
+pub(crate) use connect::Connector;
+#[cfg(feature = "https-service")]
+pub(crate) use connect::client_config;
 
 /// The files behind TLS, PEM each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +36,15 @@ pub struct TlsFiles {
     /// What a client without a certificate gets, where there are roots. A
     /// certificate never replaces a login.
     pub client_certificate: ClientCertificate,
+}
+
+/// What makes us trust a server, and a server trust us: PEM each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// Certificates that are trusted besides those of the system.
+    pub roots: Option<PathBuf>,
+    /// Our certificate (followed by those that lead to its root) and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// Whether a client needs a certificate.

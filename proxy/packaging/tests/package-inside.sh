@@ -19,6 +19,10 @@ is "$(stat -c %U:%a /var/lib/weirgate)" weirgate:700 'state directory'
 is "$(stat -c %U:%G:%a $config)" root:weirgate:640 config
 is "$(ps -o user= -p "$(main_pid)" 2>/dev/null || stat -c %U "/proc/$(main_pid)")" weirgate 'user of the process'
 
+step a probe hears that it is ready
+is "$(weirgate-proxy health)" ready health
+is "$(weirgate-proxy health --live)" alive 'health --live'
+
 step the unit is well formed and shut in
 systemd-analyze verify --man=no weirgate-proxy.service "$examples/weirgate-proxy.socket"
 systemd-analyze security --no-pager --threshold=19 weirgate-proxy.service | tail -n 1
@@ -46,8 +50,9 @@ cat >/root/serve.pl <<'PERL'
 use IO::Socket::INET;
 my $server = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 8080, Listen => 9, ReuseAddr => 1) or die;
 while (my $client = $server->accept) {
+    my $times = <$client> =~ m{^GET /large} ? 20 : 1;
     while (<$client>) { last if /^\r?\n$/ }
-    open my $page, '<', '/root/page'; local $/; my $body = <$page>;
+    open my $page, '<', '/root/page'; local $/; my $body = <$page> x $times;
     print $client "HTTP/1.1 200 OK\r\nContent-Length: " . length($body) . "\r\nConnection: close\r\n\r\n" . $body;
     close $client;
 }
@@ -72,6 +77,19 @@ is "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9180/)" 200 'the p
 is "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9180/api/v1/users)" 401 'users without the token'
 is "$(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $(cat /etc/weirgate/admin.token)" http://127.0.0.1:9180/api/v1/users)" 200 'users with it'
 
+step the curve of a download bends when its limit is changed
+token=$(cat /etc/weirgate/admin.token)
+api() { curl -sS -H "Authorization: Bearer $token" -H 'If-Match: *' -H 'Content-Type: application/json' "${@:2}" "http://127.0.0.1:9180$1"; }
+# What the page draws: the user's bytes of the last second.
+rate() { api '/api/v1/rates?user=ada' | sed 's/.*"users"//' | grep -o '"down_Bps":{"instantaneous":[0-9]*' | grep -o '[0-9]*$' || echo 0; }
+between() { local now; now=$(rate); [ "$now" -gt "$1" ] && [ "$now" -lt "$2" ]; }
+curl -sS -o /dev/null -x 'socks5h://ada:a%20long%20password@127.0.0.1:1080' http://127.0.0.1:8080/large &
+download=$!
+until_true between 200000 450000
+api /api/v1/users/ada -X PATCH -d '{"rate": "100 kB/s"}' >/dev/null
+until_true between 50000 120000
+kill "$download"
+
 step what dies is started again
 kill -KILL "$(main_pid)"
 until_true test "$(main_pid)" != "$pid"
@@ -93,6 +111,12 @@ is "$(curl -sS -o /dev/null -w '%{size_download}' -x "socks5h://ada:a%20long%20p
 systemctl stop weirgate-proxy.socket weirgate-proxy
 rm /etc/systemd/system/weirgate-proxy.socket
 systemctl daemon-reload
+systemctl start weirgate-proxy
+
+step a probe hears when nobody is there
+systemctl stop weirgate-proxy
+code=0; weirgate-proxy health 2>/dev/null || code=$?
+is "$code" 3 'health of a server that is stopped'
 systemctl start weirgate-proxy
 
 step it is removed, and its accounts stay

@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::problem::Problem;
-use crate::config::AdminAddress;
+use crate::config::{AdminEndpoint, HttpUrl};
+use crate::tls::{Connector, TlsError, Trust};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,18 +27,28 @@ const MAX_EVENT: usize = 1 << 20;
 /// Where an admin API is, and what opens it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    address: AdminAddress,
+    endpoint: AdminEndpoint,
     token: Option<String>,
+    /// Where the endpoint says so.
+    tls: Option<Connector>,
 }
 
 /// Why there is no answer, or not the one that was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens there.
-    #[error("there is no admin API at {address}")]
+    #[error("there is no admin API at {endpoint}")]
     Absent {
         /// Where.
-        address: AdminAddress,
+        endpoint: AdminEndpoint,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It and we do not trust each other.
+    #[error("no TLS with the admin API at {endpoint}")]
+    Tls {
+        /// Where.
+        endpoint: AdminEndpoint,
         /// Why not.
         source: std::io::Error,
     },
@@ -91,16 +102,31 @@ impl<'a> Ask<'a> {
 }
 
 impl Client {
-    /// A client of the API at `address`, with a token where one is needed.
-    #[must_use]
-    pub const fn new(address: AdminAddress, token: Option<String>) -> Self {
-        Self { address, token }
+    /// A client of the API at `endpoint`, with a token where one is needed. Where it
+    /// speaks TLS, `trust` says with whom.
+    ///
+    /// # Errors
+    /// [`TlsError`]: what `trust` names cannot be used.
+    pub fn new(
+        endpoint: AdminEndpoint,
+        token: Option<String>,
+        trust: &Trust,
+    ) -> Result<Self, TlsError> {
+        let tls = match &endpoint {
+            AdminEndpoint::Url(url) if url.is_https() => Some(Connector::new(trust)?),
+            _ => None,
+        };
+        Ok(Self {
+            endpoint,
+            token,
+            tls,
+        })
     }
 
     /// Where the API is.
     #[must_use]
-    pub const fn address(&self) -> &AdminAddress {
-        &self.address
+    pub const fn endpoint(&self) -> &AdminEndpoint {
+        &self.endpoint
     }
 
     /// The path of a user.
@@ -173,19 +199,36 @@ impl Client {
 
     async fn send(&self, ask: Ask<'_>) -> Result<Response<Incoming>, ClientError> {
         let absent = |source| ClientError::Absent {
-            address: self.address.clone(),
+            endpoint: self.endpoint.clone(),
             source,
         };
-        match &self.address {
-            AdminAddress::Socket { path, .. } => {
+        match &self.endpoint {
+            AdminEndpoint::Socket(path) => {
                 let stream = UnixStream::connect(path).await.map_err(absent)?;
                 self.send_on(stream, "localhost", ask).await
             }
-            AdminAddress::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.map_err(absent)?;
-                self.send_on(stream, &address.to_string(), ask).await
+            AdminEndpoint::Url(url) => {
+                let stream = TcpStream::connect((url.host(), url.port())).await;
+                self.send_by(url, stream.map_err(absent)?, ask).await
             }
         }
+    }
+
+    async fn send_by(
+        &self,
+        url: &HttpUrl,
+        stream: TcpStream,
+        ask: Ask<'_>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let Some(tls) = &self.tls else {
+            return self.send_on(stream, url.authority(), ask).await;
+        };
+        let stream = tls.connect(url.host(), stream).await;
+        let stream = stream.map_err(|source| ClientError::Tls {
+            endpoint: self.endpoint.clone(),
+            source,
+        })?;
+        self.send_on(stream, url.authority(), ask).await
     }
 
     async fn send_on<S>(

@@ -1,7 +1,8 @@
 //! The routes of older proxies, for panels that know no others: seed 001's sibling
 //! (rates are bytes per second, of downloads) and variant V5 of its cohort (bandwidths
 //! are KiB per second, of both directions together). They are open to whoever the API is
-//! open to, and no password is ever told.
+//! open to, and no password is ever told; what the Shadowsocks Server Management API tells
+//! is in [`super::ssm`].
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -24,7 +25,10 @@ use crate::users::{
 const KIB: u64 = 1_024;
 
 pub(super) fn routes() -> Router<Desk> {
-    Router::new()
+    let routes = Router::new();
+    #[cfg(feature = "shadowsocks")]
+    let routes = routes.merge(super::ssm::routes());
+    routes
         .route("/user", get(users))
         .route("/user/{name}", get(user))
         .route("/add/{name}/{password}/{rate}", post(add))

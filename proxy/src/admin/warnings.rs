@@ -16,10 +16,10 @@ use crate::users::{Moment, User};
 
 mod webhook;
 
+pub(super) use webhook::Webhook;
+
 /// Shares of a quota, in percent, that are worth a warning.
 const QUOTA_STEPS: [u8; 2] = [80, 95];
-/// Seconds over which it is judged whether somebody is throttled.
-const THROTTLE_WINDOW: u64 = 600;
 /// Seconds from one look at all accounts' ends to the next.
 const EXPIRY_LOOKS: u64 = 60;
 const DAY: i64 = 86_400;
@@ -34,7 +34,7 @@ pub(super) struct Warning {
     /// The same in words.
     text: String,
     /// For `quota`: the share that is used up, in percent. For `throttled`: the share of
-    /// the last ten minutes.
+    /// the last window.
     percent: Option<u8>,
     /// For `expiry`: when the account ends.
     expires: Option<String>,
@@ -46,16 +46,17 @@ pub(super) struct Warning {
 pub(super) fn start(
     handle: Handle,
     config: &AdminConfig,
+    hook: Option<Webhook>,
     feed: watch::Receiver<Arc<Frame>>,
     stop: CancellationToken,
 ) {
-    let hook = config
-        .webhook
-        .clone()
-        .map(|hook| webhook::start(hook, stop.clone()));
+    let hook = hook.map(|hook| webhook::start(hook, stop.clone()));
     let watcher = Watcher {
         expiry_days: config.expiry_days,
-        throttled_percent: config.throttled_percent,
+        throttled: Throttled {
+            percent: config.throttled_percent,
+            window: config.throttled_window.as_secs().max(1),
+        },
         users: HashMap::new(),
         ends: HashMap::new(),
     };
@@ -69,11 +70,20 @@ pub(super) fn start(
 
 struct Watcher {
     expiry_days: u32,
-    throttled_percent: u8,
+    throttled: Throttled,
     /// By the numbers of their accounts.
     users: HashMap<i64, Seen>,
     /// Users whose end has been told of, and which it was.
     ends: HashMap<String, Moment>,
+}
+
+/// Who is named for waiting.
+#[derive(Clone, Copy)]
+struct Throttled {
+    /// At least this share of the window; 0 is nobody.
+    percent: u8,
+    /// Seconds.
+    window: u64,
 }
 
 /// What has been told of one user.
@@ -84,6 +94,8 @@ struct Seen {
     /// Seconds of the window, and those in which they waited.
     seconds: u64,
     waited: f64,
+    /// They were named for the last window.
+    throttled: bool,
 }
 
 impl Watcher {
@@ -119,7 +131,7 @@ impl Watcher {
             let seen = self.users.entry(*id).or_default();
             let at = frame.server.at;
             warnings.extend(seen.quota(user, at));
-            warnings.extend(seen.throttle(user, self.throttled_percent, at));
+            warnings.extend(seen.throttle(user, self.throttled, at));
         }
         warnings
     }
@@ -177,10 +189,12 @@ impl Seen {
         })
     }
 
-    fn throttle(&mut self, user: &UserRates, least: u8, at: i64) -> Option<Warning> {
+    /// At the end of a window; once, until there is a window in which they did not wait
+    /// so much.
+    fn throttle(&mut self, user: &UserRates, named: Throttled, at: i64) -> Option<Warning> {
         self.seconds += 1;
         self.waited += user.throttled_share;
-        if self.seconds < THROTTLE_WINDOW {
+        if self.seconds < named.window {
             return None;
         }
         let share = self.waited / f64::from(u32::try_from(self.seconds).unwrap_or(u32::MAX));
@@ -188,11 +202,14 @@ impl Seen {
         let percent = (0..=100_u8)
             .rev()
             .find(|&percent| share * 100.0 >= f64::from(percent));
-        let percent = percent.filter(|&percent| least > 0 && percent >= least)?;
+        let percent = percent.filter(|&percent| named.percent > 0 && percent >= named.percent);
+        let before = std::mem::replace(&mut self.throttled, percent.is_some());
+        let percent = percent.filter(|_| !before)?;
+        let window = flow::Nanos::from_secs(named.window);
         Some(Warning {
             kind: "throttled",
             user: user.name.clone(),
-            text: format!("the user has waited for the limit {percent} % of ten minutes"),
+            text: format!("the user has waited for the limit {percent} % of the last {window}"),
             percent: Some(percent),
             expires: None,
             at,
@@ -248,17 +265,23 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_most_of_the_time_is_named_each_ten_minutes() {
-        let told = |share: f64, least: u8| {
+    fn whoever_waits_most_of_the_time_is_named_until_they_do_not() {
+        let told = |shares: &[f64], percent: u8| {
             let mut seen = Seen::default();
-            let seconds = 0..2 * THROTTLE_WINDOW;
+            let named = Throttled {
+                percent,
+                window: 600,
+            };
+            let seconds = shares.iter().flat_map(|&share| [share; 600]);
             seconds
-                .filter_map(|_| seen.throttle(&user(0, None, share), least, 0))
+                .filter_map(|share| seen.throttle(&user(0, None, share), named, 0))
                 .count()
         };
+        assert_eq!(told(&[0.9, 0.9, 1.0], 80), 1);
+        assert_eq!(told(&[0.9, 0.1, 0.9], 80), 2);
         assert_eq!(
-            (told(0.9, 80), told(0.7, 80), told(0.7, 60), told(1.0, 0)),
-            (2, 0, 2, 0)
+            (told(&[0.7], 80), told(&[0.7], 60), told(&[1.0], 0)),
+            (0, 1, 0)
         );
     }
 }

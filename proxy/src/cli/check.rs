@@ -54,6 +54,16 @@ impl Check {
             let (text, what) = (&settings.text, error.to_string());
             Failure::request(FileError::meaning(path, text, key(&error), what))
         })?;
+        if settings.otlp_endpoint.is_some() && !cfg!(feature = "otlp") {
+            let path = self.config.config.clone().unwrap_or_default();
+            let what = "this program was built without OTLP (cargo feature otlp)".to_owned();
+            return Err(Failure::request(FileError::meaning(
+                path,
+                &settings.text,
+                "tracing",
+                what,
+            )));
+        }
         Ok(settings)
     }
 
@@ -152,6 +162,8 @@ fn effective(settings: &Settings, log: LogArgs) -> Vec<Setting> {
     let mut all = values(&settings.config);
     all.push(("log", "level", log_level.to_string().into()));
     all.push(("log", "format", format.into()));
+    let endpoint = settings.otlp_endpoint.clone();
+    all.push(("tracing", "otlp_endpoint", endpoint.into()));
     all.into_iter().map(setting).collect()
 }
 
@@ -266,7 +278,17 @@ fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
             admin.webhook.as_ref().map(ToString::to_string).into(),
         ),
         ("admin", "expiry_days", admin.expiry_days.into()),
+        (
+            "admin",
+            "webhook_roots",
+            admin
+                .webhook_roots
+                .as_ref()
+                .map(|path| path.display().to_string())
+                .into(),
+        ),
         ("admin", "throttled_percent", admin.throttled_percent.into()),
+        ("admin", "throttled_window", time(admin.throttled_window)),
     ]
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use proxy::admin::view::Readiness;
 use proxy::admin::{Ask, ClientError};
 
-use super::settings::{AdminArg, DatabaseArg};
+use super::settings::{AdminClientArg, DatabaseArg};
 use super::{Failure, say};
 
 /// Exit codes: 0 ready (with --live: it answers); 1 it answers and is not ready; 2 the
@@ -15,7 +15,7 @@ pub(crate) struct Health {
     #[arg(long)]
     live: bool,
     #[command(flatten)]
-    admin: AdminArg,
+    admin: AdminClientArg,
     #[command(flatten)]
     database: DatabaseArg,
 }

@@ -4,10 +4,16 @@ use std::io::{self, IsTerminal};
 
 use clap::{Args, ValueEnum};
 use proxy::config::file::{LogFormat, LogTable};
+use proxy::spans;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Registry, fmt, reload};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
+
+use super::Failure;
+#[cfg(feature = "otlp")]
+use super::otlp::Spans;
 
 /// Flags about the log.
 #[derive(Args, Clone, Copy)]
@@ -36,29 +42,51 @@ enum Format {
 /// What a running log can still be told.
 pub(crate) struct Log {
     arguments: LogArgs,
-    level: reload::Handle<LevelFilter, Registry>,
+    level: reload::Handle<Targets, Registry>,
     format: LogFormat,
+    #[cfg(feature = "otlp")]
+    spans: Option<Spans>,
 }
 
 impl LogArgs {
-    /// Starts the log; flag over environment over file over default.
-    pub(crate) fn start(self, file: LogTable) -> Log {
-        let (filter, level) = reload::Layer::new(self.level(file));
-        let registry = tracing_subscriber::registry().with(filter);
+    /// Starts the log; flag over environment over file over default. With an
+    /// `endpoint`, spans go there.
+    ///
+    /// # Errors
+    /// Spans cannot go there.
+    pub(crate) fn start(self, file: LogTable, endpoint: Option<&str>) -> Result<Log, Failure> {
+        let (filter, level) = reload::Layer::new(events(self.level(file)));
         let layer = fmt::layer().with_writer(io::stderr).with_target(false);
-        match self.format(file) {
-            LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
+        let layer = match self.format(file) {
+            LogFormat::Json => layer.json().flatten_event(true).boxed(),
             LogFormat::Text => {
                 let plain = std::env::var_os("NO_COLOR").is_some_and(|no| !no.is_empty());
                 let colour = io::stderr().is_terminal() && !plain;
-                registry.with(layer.with_ansi(colour)).init();
+                layer.with_ansi(colour).boxed()
             }
+        };
+        #[cfg(feature = "otlp")]
+        let spans = endpoint.map(Spans::start).transpose()?;
+        #[cfg(feature = "otlp")]
+        let registry = tracing_subscriber::registry()
+            .with(layer.with_filter(filter))
+            .with(spans.as_ref().map(Spans::layer));
+        #[cfg(not(feature = "otlp"))]
+        if endpoint.is_some() {
+            return Err(Failure::request(
+                "tracing.otlp_endpoint: this program was built without OTLP (cargo feature otlp)",
+            ));
         }
-        Log {
+        #[cfg(not(feature = "otlp"))]
+        let registry = tracing_subscriber::registry().with(layer.with_filter(filter));
+        registry.init();
+        Ok(Log {
             arguments: self,
             level,
             format: self.format(file),
-        }
+            #[cfg(feature = "otlp")]
+            spans,
+        })
     }
 
     /// Whether a flag or the environment has said this.
@@ -84,11 +112,23 @@ impl LogArgs {
     }
 }
 
+/// Events so severe, and no spans.
+fn events(level: LevelFilter) -> Targets {
+    let all = Targets::new().with_default(level);
+    all.with_target(spans::TARGET, LevelFilter::OFF)
+}
+
 impl Log {
+    /// What sends spans away, if anything does.
+    #[cfg(feature = "otlp")]
+    pub(super) fn spans(&self) -> Option<Spans> {
+        self.spans.clone()
+    }
+
     /// Takes over another level, and names what cannot be taken over.
     pub(crate) fn reload(&self, file: LogTable) -> Option<&'static str> {
         // It fails only if the log is gone, and then there is nobody to tell.
-        let _ = self.level.reload(self.arguments.level(file));
+        let _ = self.level.reload(events(self.arguments.level(file)));
         (self.arguments.format(file) != self.format).then_some("log.format")
     }
 }

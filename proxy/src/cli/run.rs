@@ -44,10 +44,13 @@ impl Run {
         let Settings {
             config,
             log: log_table,
+            otlp_endpoint,
             is_bare,
             ..
         } = resolve(&self.config, service.as_ref(), inherits)?;
-        let log = log.start(log_table);
+        let log = log.start(log_table, otlp_endpoint.as_deref())?;
+        #[cfg(feature = "otlp")]
+        let spans = log.spans();
         let server = Server::bind_with(config, inherited)
             .await
             .map_err(Failure::environment)?;
@@ -76,6 +79,10 @@ impl Run {
         tokio::spawn(follow(reloads, resolve, handle, log));
         systemd::ready();
         let done = server.run(stop.asked(drain)).await;
+        #[cfg(feature = "otlp")]
+        if let Some(spans) = spans {
+            spans.finish().await;
+        }
         done.map_err(Failure::environment)
     }
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ipnet::IpNet;
+use proxy::config::AdminEndpoint;
 use proxy::config::file::{File, LogTable};
+use proxy::tls::Trust;
 use proxy::{AdminAddress, Config, Database};
 
 use super::Failure;
@@ -37,6 +39,10 @@ pub(crate) struct ConfigArgs {
         value_delimiter = ','
     )]
     allow_egress: Vec<IpNet>,
+    /// Send spans of connections and sessions to this collector of OpenTelemetry, by gRPC.
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     #[cfg(feature = "shadowsocks")]
     #[command(flatten)]
     shadowsocks: super::shadowsocks::ShadowsocksArgs,
@@ -59,6 +65,42 @@ pub(crate) struct AdminArg {
     admin_token_file: Option<PathBuf>,
 }
 
+/// Where a server's admin API is found, and what opens it.
+#[derive(Args, Clone)]
+pub(crate) struct AdminClientArg {
+    /// The server's admin API: the path of a socket, an address and a port, or a URL as in
+    /// https://proxy.example:9180 [default: a socket beside the SQLite file, or admin.sock in the state directory].
+    #[arg(
+        long,
+        value_name = "ADDR|URL",
+        env = "WEIRGATE_ADMIN",
+        value_delimiter = ','
+    )]
+    admin: Vec<AdminEndpoint>,
+    /// The file with the token that opens it by TCP.
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_ADMIN_TOKEN_FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// Trust these certificates (PEM) besides the system's, where it speaks TLS.
+    #[arg(long, value_name = "FILE", env = "WEIRGATE_ADMIN_ROOTS")]
+    admin_roots: Option<PathBuf>,
+    /// Show it this client certificate (PEM).
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIRGATE_ADMIN_CERTIFICATE",
+        requires = "admin_key"
+    )]
+    admin_certificate: Option<PathBuf>,
+    /// The key of that certificate (PEM).
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEIRGATE_ADMIN_KEY",
+        requires = "admin_certificate"
+    )]
+    admin_key: Option<PathBuf>,
+}
+
 /// Where the accounts are.
 #[derive(Args, Clone)]
 pub(crate) struct DatabaseArg {
@@ -78,6 +120,8 @@ pub(crate) struct DatabaseArg {
 pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) log: LogTable,
+    /// Where spans go.
+    pub(crate) otlp_endpoint: Option<String>,
     /// The text of the file, and what of it was read.
     pub(crate) text: String,
     /// Nobody has said anything: neither a file nor a database.
@@ -85,7 +129,7 @@ pub(crate) struct Settings {
     /// Somebody has said where to listen.
     pub(crate) listens: bool,
     /// By key: what a flag or the environment has said.
-    pub(crate) said: [(&'static str, bool); 4],
+    pub(crate) said: [(&'static str, bool); 5],
 }
 
 impl ConfigArgs {
@@ -108,6 +152,9 @@ impl ConfigArgs {
         if log.level.is_none() {
             log.level = self.shadowsocks.log_level();
         }
+        let otlp_endpoint = self.otlp_endpoint();
+        let says_otlp = otlp_endpoint.is_some();
+        let otlp_endpoint = otlp_endpoint.or_else(|| file.otlp_endpoint().map(str::to_owned));
         let database = self.database.resolve(file.database());
         let mut config = Config::new(database.clone());
         config.workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -124,6 +171,7 @@ impl ConfigArgs {
         Ok(Settings {
             config,
             log,
+            otlp_endpoint,
             text,
             is_bare: self.config.is_none() && self.database.database.is_none(),
             listens: says_listen || !self.listen.is_empty(),
@@ -132,14 +180,27 @@ impl ConfigArgs {
                 ("database", self.database.database.is_some()),
                 ("allow_egress", !self.allow_egress.is_empty()),
                 ("admin.listen", !self.admin.admin.is_empty()),
+                ("tracing.otlp_endpoint", says_otlp),
             ],
         })
     }
+
+    /// What a flag or the environment says; an empty variable says nothing.
+    #[cfg(feature = "otlp")]
+    fn otlp_endpoint(&self) -> Option<String> {
+        self.otlp_endpoint.clone().filter(|url| !url.is_empty())
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    #[expect(clippy::unused_self, reason = "with the feature there is a flag")]
+    const fn otlp_endpoint(&self) -> Option<String> {
+        None
+    }
 }
 
-impl AdminArg {
+#[cfg(feature = "admin")]
+impl AdminClientArg {
     /// A client of the API, and whether somebody has said where that is.
-    #[cfg(feature = "admin")]
     pub(crate) fn client(
         &self,
         database: &Database,
@@ -151,17 +212,27 @@ impl AdminArg {
             read.map(|text| text.trim().to_owned())
                 .map_err(|error| Failure::request(format!("{}: {error}", path.display())))
         });
-        let address = said.unwrap_or_else(|| default_socket(database));
-        let client = proxy::admin::Client::new(address, token.transpose()?);
-        Ok((client, is_said))
+        let endpoint = said.unwrap_or_else(|| AdminEndpoint::Socket(default_socket(database)));
+        let identity = self.admin_certificate.clone().zip(self.admin_key.clone());
+        let trust = Trust {
+            roots: self.admin_roots.clone(),
+            identity,
+        };
+        let client = proxy::admin::Client::new(endpoint, token.transpose()?, &trust);
+        Ok((client.map_err(Failure::request)?, is_said))
     }
+}
 
+impl AdminArg {
     /// Flag or environment over file over default.
     fn apply(&self, says_admin: bool, config: &mut Config) {
         if !self.admin.is_empty() {
             config.admin.listen.clone_from(&self.admin);
         } else if !says_admin && cfg!(feature = "admin") {
-            config.admin.listen = vec![default_socket(&config.database)];
+            config.admin.listen = vec![AdminAddress::Socket {
+                path: default_socket(&config.database),
+                optional: true,
+            }];
         }
         if let Some(path) = &self.admin_token_file {
             config.admin.token_file = Some(path.clone());
@@ -171,16 +242,13 @@ impl AdminArg {
 
 /// The socket of the server of a database: beside it, so that whoever finds the one
 /// finds the other.
-fn default_socket(database: &Database) -> AdminAddress {
+fn default_socket(database: &Database) -> PathBuf {
     let path = match database.path() {
         Some(path) => path.with_extension("sock"),
         None => state_directory().join("admin.sock"),
     };
-    AdminAddress::Socket {
-        // What has no folder is in this one.
-        path: Path::new(".").join(path),
-        optional: true,
-    }
+    // What has no folder is in this one.
+    Path::new(".").join(path)
 }
 
 impl DatabaseArg {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::Failure;
-use super::settings::{AdminArg, DatabaseArg};
+use super::settings::{AdminClientArg, DatabaseArg};
 
 mod draw;
 mod state;
@@ -27,7 +27,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Args)]
 pub(crate) struct Top {
     #[command(flatten)]
-    admin: AdminArg,
+    admin: AdminClientArg,
     #[command(flatten)]
     database: DatabaseArg,
 }

@@ -3,7 +3,7 @@
 
 use clap::Subcommand;
 use proxy::UserError;
-use proxy::users::{StoreError, UserChange};
+use proxy::users::{Audit, StoreError, UserChange};
 
 use super::{DatabaseArg, Failure};
 
@@ -157,7 +157,16 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         Command::Import(import) => import.run().await,
         Command::Export { database } => {
             let users = args::open(database).await?;
-            lines::write(&users.export())
+            let records = users.export();
+            let actor = books::actor();
+            let detail = format!("{{\"users\": {}}}", records.len());
+            let audit = Audit {
+                detail,
+                ..books::audit(&actor, "user.export", "")
+            };
+            // Hashes leave the house: not without a note.
+            users.note(&audit).await.map_err(failure)?;
+            lines::write(&records)
         }
     }
 }

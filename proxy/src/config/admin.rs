@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
+use super::HttpUrl;
 use crate::tls::{ClientCertificate, TlsFiles};
 
 /// The operator's side of a server; without an address to listen on there is none.
@@ -24,12 +26,16 @@ pub struct AdminConfig {
     pub legacy_routes: bool,
     /// Of how many users there are metrics of their own; the others share one series.
     pub user_metrics: usize,
-    /// Where warnings are posted, as `http://host:port/path`.
-    pub webhook: Option<Webhook>,
+    /// Where warnings are posted.
+    pub webhook: Option<HttpUrl>,
+    /// Certificates, PEM, that it is trusted by besides those of the system.
+    pub webhook_roots: Option<PathBuf>,
     /// So many days before an account ends, there is a warning.
     pub expiry_days: u32,
-    /// A user is named who waits for their limit this share of ten minutes, in percent.
+    /// A user is named who waits for their limit this share of a window, in percent.
     pub throttled_percent: u8,
+    /// That window, at least a second.
+    pub throttled_window: Duration,
 }
 
 /// Where the operator's side listens.
@@ -46,13 +52,13 @@ pub enum AdminAddress {
     Tcp(SocketAddr),
 }
 
-/// An HTTP URL without TLS or credentials: a relay on this host or network.
+/// Where a client of an operator's side finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Webhook {
-    /// Host and port.
-    pub authority: String,
-    /// Path and query.
-    pub path: String,
+pub enum AdminEndpoint {
+    /// A Unix socket.
+    Socket(PathBuf),
+    /// By TCP: under TLS where it says `https`.
+    Url(HttpUrl),
 }
 
 /// Why there is no operator's side.
@@ -88,6 +94,9 @@ pub enum AdminError {
     /// The certificates cannot be used.
     #[error("admin.tls: {0}")]
     Tls(#[from] crate::tls::TlsError),
+    /// The webhook cannot be spoken with under TLS.
+    #[error("admin.webhook: {0}")]
+    Webhook(#[source] crate::tls::TlsError),
 }
 
 /// A text that is no address of an operator's side.
@@ -97,10 +106,12 @@ pub enum AdminError {
 )]
 pub struct NoAdminAddress;
 
-/// A text that is no webhook.
+/// A text that is no endpoint of an operator's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no URL of the form http://host:port/path")]
-pub struct NoWebhook;
+#[error(
+    "is neither the path of a socket, nor an address and a port, nor a URL as in https://proxy.example:9180"
+)]
+pub struct NoAdminEndpoint;
 
 impl Default for AdminConfig {
     /// Listens nowhere.
@@ -113,8 +124,10 @@ impl Default for AdminConfig {
             legacy_routes: false,
             user_metrics: 0,
             webhook: None,
+            webhook_roots: None,
             expiry_days: 7,
             throttled_percent: 80,
+            throttled_window: Duration::from_secs(600),
         }
     }
 }
@@ -176,33 +189,42 @@ impl fmt::Display for AdminAddress {
     }
 }
 
-impl FromStr for Webhook {
-    type Err = NoWebhook;
+impl FromStr for AdminEndpoint {
+    type Err = NoAdminEndpoint;
 
-    fn from_str(text: &str) -> Result<Self, NoWebhook> {
-        let rest = text.strip_prefix("http://").ok_or(NoWebhook)?;
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let sound = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-        let named = !authority.is_empty() && !authority.contains(['@', '?', '#']);
-        if !named || !sound(authority) || !sound(path) || path.contains('#') {
-            return Err(NoWebhook);
+    fn from_str(text: &str) -> Result<Self, NoAdminEndpoint> {
+        if text.contains("://") {
+            let url: HttpUrl = text.parse().map_err(|_| NoAdminEndpoint)?;
+            return match url.path() {
+                "/" => Ok(Self::Url(url)),
+                _ => Err(NoAdminEndpoint),
+            };
         }
-        let port = authority
-            .rsplit_once(':')
-            .filter(|(_, port)| port.parse::<u16>().is_ok());
-        Ok(Self {
-            authority: match port {
-                Some(_) => authority.to_owned(),
-                None => format!("{authority}:80"),
-            },
-            path: if path.is_empty() { "/" } else { path }.to_owned(),
-        })
+        let address: AdminAddress = text.parse().map_err(|_| NoAdminEndpoint)?;
+        address.try_into()
     }
 }
 
-impl fmt::Display for Webhook {
+impl TryFrom<AdminAddress> for AdminEndpoint {
+    type Error = NoAdminEndpoint;
+
+    fn try_from(address: AdminAddress) -> Result<Self, NoAdminEndpoint> {
+        match address {
+            AdminAddress::Socket { path, .. } => Ok(Self::Socket(path)),
+            AdminAddress::Tcp(address) => {
+                let url = format!("http://{address}").parse();
+                url.map(Self::Url).map_err(|_| NoAdminEndpoint)
+            }
+        }
+    }
+}
+
+impl fmt::Display for AdminEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Url(url) => url.fmt(f),
+        }
     }
 }
 
@@ -227,21 +249,18 @@ mod tests {
     }
 
     #[test]
-    fn webhooks_are_plain_urls() {
-        let written = |text: &str| text.parse::<Webhook>().map(|hook| hook.to_string());
-        assert_eq!(written("http://h"), Ok("http://h:80/".to_owned()));
-        assert_eq!(
-            written("http://[::1]:9/a?b"),
-            Ok("http://[::1]:9/a?b".to_owned())
-        );
-        for none in [
-            "https://h/",
-            "http:///x",
-            "http://u@h/",
-            "http://h/a b",
-            "h",
+    fn endpoints_are_what_a_client_can_reach() {
+        let written = |text: &str| text.parse::<AdminEndpoint>().map(|it| it.to_string());
+        for (text, expected) in [
+            ("127.0.0.1:9180", "http://127.0.0.1:9180/"),
+            ("https://proxy.example:9180", "https://proxy.example:9180/"),
+            ("/run/w.sock", "/run/w.sock"),
+            ("unix:./w.sock", "./w.sock"),
         ] {
-            assert_eq!(written(none), Err(NoWebhook), "{none}");
+            assert_eq!(written(text).as_deref(), Ok(expected));
+        }
+        for none in ["", "9180", "https://h/x", "ftp://h", "https://u@h"] {
+            assert_eq!(written(none), Err(NoAdminEndpoint), "{none}");
         }
     }
 

@@ -39,6 +39,11 @@
 //! level = "info"  # error, warn, info, debug or trace
 //! format = "text" # or json
 //!
+//! # Spans of connections and sessions, for a collector of OpenTelemetry (gRPC); in a
+//! # program built with the cargo feature otlp.
+//! [tracing]
+//! otlp_endpoint = "http://127.0.0.1:4317"
+//!
 //! # The operator's side. Beyond sockets and loopback, a token or client certificates
 //! # (tls with client_roots) are required.
 //! [admin]
@@ -47,9 +52,11 @@
 //! hosts = ["proxy.example.org"] # names that browsers may know it by
 //! legacy_routes = false # the routes of older proxies, too
 //! user_metrics = 0      # of so many users there are metrics of their own
-//! webhook = "http://127.0.0.1:9000/weirgate" # where warnings are posted
+//! webhook = "https://hooks.example/weirgate" # where warnings are posted; or http
+//! webhook_roots = "/etc/weirgate/roots.pem"  # trusted besides the system's
 //! expiry_days = 7         # a warning so long before an account ends
-//! throttled_percent = 80  # of ten minutes waiting for the limit: the user is named
+//! throttled_percent = 80  # of the window waiting for the limit: the user is named
+//! throttled_window = "600s"
 //! tls = { certificate = "/etc/weirgate/server.pem", key = "/etc/weirgate/server.key" }
 //!
 //! # Nobody registers (in the dialect of seed 000) without this table.
@@ -115,6 +122,8 @@
 //! users = "/etc/weirgate/userconfigs.json" # or panel = "https://panel.example/api/users/1/?token=..."
 //! sync = "60s"            # how often these are read again
 //! metrics = "127.0.0.1:9888" # in the names of aioshadowsocks
+//! # The port whose users panels manage at /users and /stats (legacy_routes in [admin]).
+//! managed = { port = 8388, method = "2022-blake3-aes-128-gcm", key = "MTIzNDU2Nzg5MDEyMzQ1Ng==" }
 //! [shadowsocks.grpc]      # the control interface of aioshadowsocks
 //! listen = "127.0.0.1:5000"
 //! token = "a long secret" # may be left out on loopback
@@ -136,7 +145,7 @@ use serde::de::{Deserializer, Error as _};
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    AdminAddress, AdminConfig, Bandwidth, Config, Listener, ListenerTls, Registration, Webhook,
+    AdminAddress, AdminConfig, Bandwidth, Config, HttpUrl, Listener, ListenerTls, Registration,
 };
 use crate::egress::{EgressRules, Rule};
 use crate::protocol::Dialect;
@@ -169,6 +178,7 @@ pub struct File {
     caps: CapsTable,
     egress: Option<EgressTable>,
     log: LogText,
+    tracing: TracingTable,
     registration: Option<RegistrationTable>,
     bandwidth: Option<BandwidthTable>,
     listener: Vec<ListenerTable>,
@@ -188,9 +198,11 @@ struct AdminTable {
     hosts: Vec<String>,
     legacy_routes: bool,
     user_metrics: usize,
-    webhook: Option<Text<Webhook>>,
+    webhook: Option<Text<HttpUrl>>,
+    webhook_roots: Option<PathBuf>,
     expiry_days: Option<u32>,
     throttled_percent: Option<u8>,
+    throttled_window: Option<Text<Length>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -276,6 +288,12 @@ struct LogText {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct TracingTable {
+    otlp_endpoint: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct CapsTable {
     connections: Option<usize>,
     handshakes: Option<usize>,
@@ -347,6 +365,12 @@ impl File {
             level: self.log.level.as_ref().map(|level| level.0),
             format: self.log.format,
         }
+    }
+
+    /// Where spans go, if the file says so.
+    #[must_use]
+    pub fn otlp_endpoint(&self) -> Option<&str> {
+        self.tracing.otlp_endpoint.as_deref()
     }
 
     /// Takes over everything the file says.
@@ -437,10 +461,15 @@ impl AdminTable {
         set(&mut config.listen, self.listen.map(all));
         set(&mut config.expiry_days, self.expiry_days);
         set(&mut config.throttled_percent, self.throttled_percent);
+        set(
+            &mut config.throttled_window,
+            self.throttled_window.map(length),
+        );
         *config = AdminConfig {
             token_file: self.token_file,
             tls: self.tls.map(TlsTable::resolve),
             webhook: self.webhook.map(|webhook| webhook.0),
+            webhook_roots: self.webhook_roots,
             hosts,
             legacy_routes,
             user_metrics,

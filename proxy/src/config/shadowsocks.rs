@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::HttpUrl;
+use crate::protocol::shadowsocks::{Key, KeyError, Method};
+
 /// Shadowsocks servers for those users who have an access.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shadowsocks {
@@ -32,6 +35,8 @@ pub struct Shadowsocks {
     pub grpc: Option<Grpc>,
     /// Where metrics are, in the names of aioshadowsocks; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// The port whose users panels manage by the Server Management API; `None`: none.
+    pub managed: Option<Managed>,
 }
 
 /// How a limit treats datagrams.
@@ -60,6 +65,7 @@ impl Default for Shadowsocks {
             sync: Duration::from_secs(60),
             grpc: None,
             metrics: None,
+            managed: None,
         }
     }
 }
@@ -73,15 +79,64 @@ pub enum Source {
     Panel(Panel),
 }
 
+/// The port whose users panels manage by the Shadowsocks Server Management API: each has
+/// a key of their own beside that of the port (SIP023). `Debug` leaves the key out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Managed {
+    /// The port, TCP and UDP.
+    pub port: u16,
+    /// A method of the 2022 edition with AES.
+    pub method: Method,
+    /// The key of the port, base64.
+    pub key: String,
+}
+
+/// A managed port that cannot be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoManaged {
+    /// Its users cannot have keys of their own.
+    #[error(
+        "users have keys of their own with 2022-blake3-aes-128-gcm and 2022-blake3-aes-256-gcm alone"
+    )]
+    Method,
+    /// The key is none.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl Managed {
+    /// A port with its key.
+    ///
+    /// # Errors
+    /// [`NoManaged`]
+    pub fn new(port: u16, method: Method, key: String) -> Result<Self, NoManaged> {
+        if !method.is_2022() {
+            return Err(NoManaged::Method);
+        }
+        // Two keys would be one too many.
+        Key::from_base64(method, &key)?;
+        Ok(Self { port, method, key })
+    }
+
+    /// The password of one of its users, whose own key is `key`.
+    #[must_use]
+    pub fn password(&self, key: &str) -> String {
+        format!("{}:{key}", self.key)
+    }
+}
+
+impl fmt::Debug for Managed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Managed")
+            .field("port", &self.port)
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The URL of a panel, which may hold a token; `Debug` shows its host alone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Panel {
-    https: bool,
-    host: String,
-    port: u16,
-    authority: String,
-    path: String,
-}
+pub struct Panel(HttpUrl);
 
 /// A text that is no URL of a panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,31 +147,31 @@ impl Panel {
     /// Whether it is spoken to under TLS.
     #[must_use]
     pub const fn is_https(&self) -> bool {
-        self.https
+        self.0.is_https()
     }
 
     /// The host, without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        self.0.host()
     }
 
     /// The port.
     #[must_use]
     pub const fn port(&self) -> u16 {
-        self.port
+        self.0.port()
     }
 
     /// Host and port, as in a `Host` field.
     #[must_use]
     pub fn authority(&self) -> &str {
-        &self.authority
+        self.0.authority()
     }
 
     /// Path and query.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.path
+        self.0.path()
     }
 }
 
@@ -124,48 +179,14 @@ impl FromStr for Panel {
     type Err = NoPanel;
 
     fn from_str(text: &str) -> Result<Self, NoPanel> {
-        let (https, rest) = match text.split_once("://") {
-            Some(("https", rest)) => (true, rest),
-            Some(("http", rest)) => (false, rest),
-            _ => return Err(NoPanel),
-        };
-        let cut = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(cut);
-        let path = match path.split('#').next().unwrap_or_default() {
-            path if path.starts_with('/') => path.to_owned(),
-            query => format!("/{query}"),
-        };
-        let bare = authority.strip_prefix('[');
-        let (host, port) = match bare.and_then(|bare| bare.split_once(']')) {
-            Some((host, port)) => (host, port.strip_prefix(':')),
-            None => match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, None),
-            },
-        };
-        let port = match port {
-            Some(port) => port.parse().map_err(|_| NoPanel)?,
-            None if https => 443,
-            None => 80,
-        };
-        let odd = |c: char| c.is_whitespace() || c.is_control();
-        if host.is_empty() || authority.contains('@') || text.contains(odd) || !text.is_ascii() {
-            return Err(NoPanel);
-        }
-        Ok(Self {
-            https,
-            host: host.to_owned(),
-            port,
-            authority: authority.to_owned(),
-            path,
-        })
+        text.parse().map(Self).map_err(|_| NoPanel)
     }
 }
 
 impl fmt::Debug for Panel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Panel")
-            .field("authority", &self.authority)
+            .field("authority", &self.authority())
             .finish_non_exhaustive()
     }
 }

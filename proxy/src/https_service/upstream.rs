@@ -19,9 +19,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use lru::LruCache;
 use parking_lot::Mutex;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 
 use super::fault::Fault;
@@ -29,7 +27,7 @@ use super::memory::Held;
 use crate::egress::{Egress, EgressError};
 use crate::protocol::https_relay::MAX_LEN;
 use crate::protocol::{Host, Target};
-use crate::tls::TlsError;
+use crate::tls::{self, TlsError, Trust};
 use crate::users::Authenticated;
 
 /// So many users' connections are kept; those of the one that asked longest ago go first.
@@ -192,27 +190,10 @@ impl tower_service::Service<Uri> for Connector {
 
 /// TLS that trusts the system's roots and those in the file `roots`.
 pub(super) fn client_config(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
-    let mut store = RootCertStore::empty();
-    let system = rustls_native_certs::load_native_certs();
-    store.add_parsable_certificates(system.certs);
-    if let Some(path) = roots {
-        let file = |why: String| TlsError::File {
-            path: path.to_owned(),
-            why,
-        };
-        let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
-        let found = read().map_err(|error| file(error.to_string()))?;
-        if store.add_parsable_certificates(found).0 == 0 {
-            return Err(file("there is no certificate in it".to_owned()));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError::Unusable {
-            why: error.to_string(),
-        })?;
-    Ok(config.with_root_certificates(store).with_no_client_auth())
+    tls::client_config(&Trust {
+        roots: roots.map(Path::to_owned),
+        identity: None,
+    })
 }
 
 #[cfg(test)]

@@ -64,6 +64,13 @@ impl Lane {
         }
     }
 
+    /// A datagram has passed.
+    pub(super) fn pass_one(&self) {
+        if let Some(session) = &self.session {
+            session.pass_one(self.direction);
+        }
+    }
+
     /// Bytes written so far.
     pub(crate) const fn moved(&self) -> u64 {
         self.moved

@@ -68,6 +68,7 @@ impl<'a> Purse<'a> {
     /// `len` paid bytes have been sent.
     pub(crate) fn count(&mut self, len: usize) {
         self.lane.count(len);
+        self.lane.pass_one();
     }
 
     /// `len` paid bytes could not be sent.

@@ -91,6 +91,13 @@ impl Handle {
         self.config.lock().database.clone()
     }
 
+    /// The shadowsocks port that panels manage, if there is one.
+    #[cfg(all(feature = "admin", feature = "shadowsocks"))]
+    pub(crate) fn managed(&self) -> Option<crate::config::Managed> {
+        let config = self.config.lock();
+        config.shadowsocks.as_ref()?.managed.clone()
+    }
+
     /// Whether nobody new is let in.
     #[cfg(feature = "admin")]
     pub(crate) fn is_draining(&self) -> bool {

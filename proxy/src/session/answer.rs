@@ -3,27 +3,35 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::SessionError;
+use super::{Opened, RequestId, SessionError};
 use crate::egress::EgressError;
 use crate::protocol::http::{Status, answer};
 use crate::protocol::{Dialect, line, socks5};
 
 /// "Connected"; `bound` is our address towards the target.
-pub(super) fn connected(dialect: Dialect, bound: SocketAddr) -> Vec<u8> {
-    match dialect {
+pub(super) fn connected(opened: &Opened, bound: SocketAddr) -> Vec<u8> {
+    match opened.dialect {
         Dialect::Socks5 => socks5::reply(socks5::Code::Succeeded, bound),
-        Dialect::Http => answer::ESTABLISHED.to_vec(),
+        Dialect::Http => known_as(answer::ESTABLISHED.to_vec(), opened.request),
         Dialect::Line => line::reply(bound),
         Dialect::AuthTarget => Vec::new(),
     }
 }
 
 /// "No"; empty where the dialect has no word for that.
-pub(super) fn refused(dialect: Dialect, error: &SessionError) -> Vec<u8> {
-    match dialect {
+pub(super) fn refused(opened: &Opened, error: &SessionError) -> Vec<u8> {
+    match opened.dialect {
         Dialect::Socks5 => socks5::reply(code(error), socks5::UNBOUND),
-        Dialect::Http => status(error).answer(false),
+        Dialect::Http => known_as(status(error).answer(false), opened.request),
         Dialect::Line | Dialect::AuthTarget => Vec::new(),
+    }
+}
+
+/// An answer of the proxy's own with the number of its request, if it has one.
+pub(super) fn known_as(words: Vec<u8>, request: Option<RequestId>) -> Vec<u8> {
+    match request {
+        Some(request) => answer::with_id(words, &request),
+        None => words,
     }
 }
 

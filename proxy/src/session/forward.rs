@@ -16,7 +16,6 @@ use super::{
     Log, Message, Opened, Peer, SessionError, Wish, answer, dial, ended, handshake, in_time,
     linger, reject, tunnel,
 };
-use crate::protocol::Dialect;
 use crate::protocol::http::Status;
 use crate::server::Shared;
 
@@ -36,7 +35,7 @@ pub(super) async fn serve(mut inbox: Inbox, shared: &Shared, peer: &Peer, mut op
             After::Close => return linger(inbox).await,
             After::Reset => return inbox.reset(),
         }
-        let request = Box::pin(handshake::http(&mut inbox, peer.source.ip(), shared));
+        let request = Box::pin(handshake::http(&mut inbox, peer, shared));
         let place = shared.handshakes.enter();
         opened = match in_time(request, shared.timeouts.keep_alive, place, shared).await {
             Ok(opened) => opened,
@@ -121,14 +120,17 @@ async fn pass_on(
     match outcome {
         Outcome::Answered(Answered { next: true, .. }) => After::Next,
         Outcome::Answered(_) => After::Close,
-        Outcome::Unanswered(status, _) => say(inbox, &status.answer(false)).await,
+        Outcome::Unanswered(status, _) => {
+            let words = answer::known_as(status.answer(false), opened.request);
+            say(inbox, &words).await
+        }
         Outcome::Cut(_) => After::Reset,
     }
 }
 
 async fn refuse(inbox: &mut Inbox, log: &Log<'_>, error: &SessionError) -> After {
     log.refused(error);
-    say(inbox, &answer::refused(Dialect::Http, error)).await
+    say(inbox, &answer::refused(log.opened, error)).await
 }
 
 async fn say(inbox: &mut Inbox, words: &[u8]) -> After {

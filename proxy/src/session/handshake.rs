@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
+use super::answer::known_as;
 use super::inbox::Inbox;
-use super::{Message, Opened, SessionError, Wish};
+use super::{Message, Opened, Peer, RequestId, SessionError, Wish};
 use crate::protocol::auth_target::{self, Operation, Reply};
 use crate::protocol::http::{self, Framing, Kind, Status};
 use crate::protocol::opening::Opening;
@@ -18,13 +19,14 @@ use crate::users::{Authenticated, LoginError, NewUser, Revocation, StoreError, U
 pub(super) async fn run(
     inbox: &mut Inbox,
     opening: Opening,
-    source: IpAddr,
+    peer: &Peer,
     shared: &Shared,
 ) -> Result<Option<Opened>, SessionError> {
+    let source = peer.source.ip();
     match opening {
         Opening::Socks5 => socks5(inbox, source, shared).await.map(Some),
         Opening::Line => line(inbox, source, shared).await.map(Some),
-        Opening::Http => Box::pin(http(inbox, source, shared)).await.map(Some),
+        Opening::Http => Box::pin(http(inbox, peer, shared)).await.map(Some),
         Opening::AuthTarget => auth_target(inbox, source, shared).await,
         // Layers have been taken off already.
         Opening::Tls | Opening::ProxyV2 | Opening::HttpsRelay => Err(WireError::Unrecognised {
@@ -49,6 +51,7 @@ const fn tunnel(dialect: Dialect, user: Authenticated, target: Target) -> Opened
         user,
         target,
         wish: Wish::Tunnel,
+        request: None,
     }
 }
 
@@ -97,21 +100,25 @@ fn socks5_request(bytes: &[u8]) -> Result<Option<(socks5::Request, usize)>, Wire
 /// credentials; what was let in before says nothing.
 pub(super) async fn http(
     inbox: &mut Inbox,
-    source: IpAddr,
+    peer: &Peer,
     shared: &Shared,
 ) -> Result<Opened, SessionError> {
+    let source = peer.source.ip();
     loop {
         let request = match inbox.parse_lines(http::request, http::MAX_HEAD).await {
             Err(SessionError::Wire(error)) => {
-                inbox.write(&Status::of(error).answer(false)).await?;
+                let id = peer.next_request();
+                let words = known_as(Status::of(error).answer(false), Some(id));
+                inbox.write(&words).await?;
                 return Err(error.into());
             }
             request => request?,
         };
+        let id = peer.next_request();
         let Some(credentials) = &request.credentials else {
             // Many clients ask without them first and repeat the request with them.
             let stays = request.keep_alive && is_all_here(&request.kind);
-            challenge(inbox, stays).await?;
+            challenge(inbox, stays, id).await?;
             if stays {
                 continue;
             }
@@ -126,7 +133,9 @@ pub(super) async fn http(
                     LoginError::Barred(_) => Status::Forbidden,
                     _ => Status::ServiceUnavailable,
                 };
-                inbox.write(&status.answer(false)).await?;
+                inbox
+                    .write(&known_as(status.answer(false), Some(id)))
+                    .await?;
                 return Err(error.into());
             }
         };
@@ -142,13 +151,14 @@ pub(super) async fn http(
             user,
             target: request.target,
             wish,
+            request: Some(id),
         });
     }
 }
 
-async fn challenge(inbox: &mut Inbox, stays: bool) -> Result<(), SessionError> {
+async fn challenge(inbox: &mut Inbox, stays: bool, id: RequestId) -> Result<(), SessionError> {
     let answer = Status::ProxyAuthenticationRequired.answer(stays);
-    Ok(inbox.write(&answer).await?)
+    Ok(inbox.write(&known_as(answer, Some(id))).await?)
 }
 
 /// Whether nothing of the request follows its head, so that the next one does.

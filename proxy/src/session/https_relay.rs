@@ -144,6 +144,7 @@ async fn tell(
                 protocol: Protocol::Https,
                 source: peer.source,
                 target: record.url.clone(),
+                within: peer.span.id(),
             };
             let listed = shared.sessions.enter(user, about, &shared.cut);
             let mut lanes = listed.lanes(user);
@@ -160,6 +161,7 @@ async fn tell(
                 }
             };
             (up, down) = (lanes.up.moved(), lanes.down.moved());
+            listed.ends(&told(&sent, record.error.as_deref()));
             sent
         }
         None => {
@@ -168,11 +170,7 @@ async fn tell(
             own.map_or(Err(None), |sent| sent.map_err(|error| Some(error.into())))
         }
     };
-    let reason = match &sent {
-        Ok(()) => record.error.as_deref().unwrap_or("answered").to_owned(),
-        Err(Some(Ending::Broken(error))) => format!("the client went away: {error}"),
-        Err(_) => "cut".to_owned(),
-    };
+    let reason = told(&sent, record.error.as_deref());
     let user = record.user.as_deref().unwrap_or_default();
     tracing::info!(
         id = peer.id, request_id = %record.request_id.escape_debug(), user = %user.escape_debug(),
@@ -183,6 +181,15 @@ async fn tell(
         %reason, "request"
     );
     sent.is_ok()
+}
+
+/// How an answer was told, in words.
+fn told(sent: &Result<(), Option<Ending>>, error: Option<&str>) -> String {
+    match sent {
+        Ok(()) => error.unwrap_or("answered").to_owned(),
+        Err(Some(Ending::Broken(error))) => format!("the client went away: {error}"),
+        Err(_) => "cut".to_owned(),
+    }
 }
 
 /// Whether a connection between two frames may end so.

@@ -33,6 +33,7 @@ impl<'a> Log<'a> {
             protocol,
             source: peer.source,
             target: opened.target.to_string(),
+            within: peer.span.id(),
         };
         Self {
             shared,
@@ -55,9 +56,10 @@ impl<'a> Log<'a> {
 
     pub(super) fn refused(&self, error: &SessionError) {
         self.failed(error);
+        self.listed.fails(error);
         let (Peer { id, source, .. }, opened) = (self.peer, self.opened);
         tracing::info!(
-            id, user = %opened.user.name().escape_debug(), protocol = %opened.dialect, %source,
+            id, request_id = opened.request.map(display), user = %opened.user.name().escape_debug(), protocol = %opened.dialect, %source,
             target = %opened.target.to_string().escape_debug(), reason = %error, "refused"
         );
     }
@@ -68,9 +70,10 @@ impl<'a> Log<'a> {
     }
 
     pub(super) fn closed(&self, lanes: &Lanes, reason: &impl fmt::Display) {
+        self.listed.ends(reason);
         let (Peer { id, source, .. }, opened) = (self.peer, self.opened);
         tracing::info!(
-            id, user = %opened.user.name().escape_debug(), protocol = %opened.dialect, %source,
+            id, request_id = opened.request.map(display), user = %opened.user.name().escape_debug(), protocol = %opened.dialect, %source,
             target = %opened.target.to_string().escape_debug(),
             upload_bytes = lanes.up.moved(), download_bytes = lanes.down.moved(),
             seconds = self.since.elapsed().as_secs_f64(),

@@ -55,9 +55,7 @@ async fn connected(
     lanes: &mut Lanes,
 ) -> Result<Reason, SessionError> {
     let (bound, opened) = (target.local_addr()?, log.opened);
-    inbox
-        .write(&answer::connected(opened.dialect, bound))
-        .await?;
+    inbox.write(&answer::connected(opened, bound)).await?;
     let (mut client, early) = inbox.into_parts()?;
     let patience = patience(shared);
     let reason = tokio::select! {

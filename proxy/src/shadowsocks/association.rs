@@ -86,6 +86,7 @@ impl Association {
             protocol: Protocol::ShadowsocksUdp,
             source: *self.client.lock(),
             target: "datagrams".to_owned(),
+            within: None,
         };
         let listed = self
             .shared
@@ -100,8 +101,9 @@ impl Association {
             why = self.ended(&present) => why,
             _ = listed.session().cut() => "ended by an operator".to_owned(),
         };
+        listed.ends(&reason);
         tracing::info!(
-            user = %self.user.name().escape_debug(), protocol = "shadowsocks-udp", %source,
+            id = listed.session().id, user = %self.user.name().escape_debug(), protocol = "shadowsocks-udp", %source,
             port = self.receiver.port.number, upload_bytes = up.moved(), download_bytes = down.moved(),
             seconds = since.elapsed().as_secs_f64(), reason, "closed"
         );

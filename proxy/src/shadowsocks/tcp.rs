@@ -63,6 +63,7 @@ pub(super) async fn serve(
         return;
     };
     Session {
+        id: shared.next_id(),
         source,
         port: port.number,
         shared: &shared,
@@ -233,6 +234,7 @@ async fn drain(client: &mut TcpStream) {
 
 /// A user's session with a target.
 struct Session<'a> {
+    id: u64,
     source: SocketAddr,
     port: u16,
     shared: &'a Shared,
@@ -255,10 +257,11 @@ impl Session<'_> {
             Err(error) => return self.refused(&target, &error),
         };
         let about = About {
-            id: self.shared.next_id(),
+            id: self.id,
             protocol: Protocol::Shadowsocks,
             source: self.source,
             target: target.to_string(),
+            within: None,
         };
         let listed = self
             .shared
@@ -267,11 +270,17 @@ impl Session<'_> {
         let listing = Arc::clone(listed.session());
         let dialled = tokio::select! {
             dialled = Box::pin(self.shared.egress.connect(self.user, &target)) => dialled,
-            why = self.ended(&member, &present, &listing) => return self.refused(&target, &why),
+            why = self.ended(&member, &present, &listing) => {
+                listed.fails(&why);
+                return self.refused(&target, &why);
+            }
         };
         let target_socket = match dialled {
             Ok(socket) => socket,
-            Err(error) => return self.refused(&target, &error),
+            Err(error) => {
+                listed.fails(&error);
+                return self.refused(&target, &error);
+            }
         };
         let mut lanes = listed.lanes(self.user);
         self.front.counters.transmitted(early.len());
@@ -290,9 +299,10 @@ impl Session<'_> {
                     .await
             }
         };
+        listed.ends(&reason);
         tracing::info!(
-            user = %self.user.name().escape_debug(), protocol = "shadowsocks", source = %self.source,
-            port = self.port, target = %target.to_string().escape_debug(),
+            id = self.id, user = %self.user.name().escape_debug(), protocol = "shadowsocks",
+            source = %self.source, port = self.port, target = %target.to_string().escape_debug(),
             upload_bytes = lanes.up.moved(), download_bytes = lanes.down.moved(),
             seconds = since.elapsed().as_secs_f64(),
             throttled_seconds = (lanes.up.throttled() + lanes.down.throttled()).as_secs_f64(),
@@ -348,8 +358,9 @@ impl Session<'_> {
 
     fn refused(&self, target: &Target, why: &dyn std::fmt::Display) {
         tracing::info!(
-            user = %self.user.name().escape_debug(), protocol = "shadowsocks", source = %self.source,
-            port = self.port, target = %target.to_string().escape_debug(), reason = %why, "refused"
+            id = self.id, user = %self.user.name().escape_debug(), protocol = "shadowsocks",
+            source = %self.source, port = self.port, target = %target.to_string().escape_debug(),
+            reason = %why, "refused"
         );
     }
 }

@@ -108,7 +108,8 @@ impl Users {
     /// # Errors
     /// As [`Users::import`].
     pub async fn create(&self, record: UserRecord, audit: &Audit<'_>) -> Result<(), UserError> {
-        self.take_in(vec![record], Some(audit)).await
+        self.take_in(vec![record], std::slice::from_ref(audit))
+            .await
     }
 
     /// Changes one user, in one piece, if `expected` is still what their settings are

@@ -68,14 +68,17 @@ impl Users {
         &self,
         records: impl IntoIterator<Item = UserRecord>,
     ) -> Result<(), UserError> {
-        self.take_in(records.into_iter().collect(), None).await
+        self.take_in(records.into_iter().collect(), &[]).await
     }
 
-    /// The same, noted in the audit log.
-    pub(super) async fn take_in(
+    /// The same, noted in the audit log: all of it or none.
+    ///
+    /// # Errors
+    /// As [`Users::import`].
+    pub async fn take_in(
         &self,
         records: Vec<UserRecord>,
-        audit: Option<&Audit<'_>>,
+        audits: &[Audit<'_>],
     ) -> Result<(), UserError> {
         for record in &records {
             record.check()?;
@@ -96,7 +99,7 @@ impl Users {
                 period: record.period,
             });
         }
-        self.0.store.insert(&rows, audit).await?;
+        self.0.store.insert(&rows, audits).await?;
         self.reload().await
     }
 }

@@ -207,7 +207,7 @@ impl Store {
     pub(crate) async fn insert(
         &self,
         rows: &[NewRow],
-        audit: Option<&Audit<'_>>,
+        audits: &[Audit<'_>],
     ) -> Result<(), StoreError> {
         let mut transaction = self.write().await?;
         for row in rows {
@@ -241,7 +241,9 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         }
-        audit::note(&mut transaction, audit).await?;
+        for audit in audits {
+            audit::note(&mut transaction, Some(audit)).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }

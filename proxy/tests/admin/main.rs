@@ -10,5 +10,7 @@ mod access;
 mod legacy;
 mod live;
 mod metrics;
+#[cfg(feature = "shadowsocks")]
+mod ssm;
 mod support;
 mod users;

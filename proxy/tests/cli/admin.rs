@@ -2,14 +2,20 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::support::{Place, echo};
 
 /// What an API says by the socket beside the database.
-fn ask(place: &Place, method: &str, path: &str) -> (u16, Value) {
-    let mut stream = UnixStream::connect(place.path().join("users.sock")).unwrap();
+pub(crate) fn ask(place: &Place, method: &str, path: &str) -> (u16, Value) {
+    ask_at(&place.path().join("users.sock"), method, path)
+}
+
+/// The same by any socket.
+pub(crate) fn ask_at(socket: &Path, method: &str, path: &str) -> (u16, Value) {
+    let mut stream = UnixStream::connect(socket).unwrap();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     );

@@ -205,3 +205,54 @@ fn the_users_of_the_two_byte_dialect_proxy() {
     assert_eq!(code, Some(2));
     assert!(error.contains("user(id, mail)"), "{error}");
 }
+
+/// Who took users in and who took the hashes out, in the log of changes.
+#[test]
+fn imports_and_exports_are_in_the_audit_log() {
+    let place = Place::new();
+    place.json("user add ada --password-file password --json");
+    let lines = format!(
+        "{}\n{}\n",
+        r#"{"name": "bob", "password": "a long secret"}"#,
+        r#"{"name": "eve", "password": "another long one"}"#
+    );
+    std::fs::write(place.path().join("users.jsonl"), lines).unwrap();
+    place.json("user import users.jsonl --json");
+    // Nothing was taken, so nothing is noted.
+    assert_eq!(outcome(&place, "user import users.jsonl --json").0, Some(2));
+    assert!(place.output("user export").status.success());
+    let actions = audited(&place);
+    let expected = [
+        ("user.create", "ada"),
+        ("user.import", "bob"),
+        ("user.import", "eve"),
+        ("user.export", ""),
+    ];
+    let found: Vec<_> = actions
+        .iter()
+        .map(|(_, action, subject, _)| (action.as_str(), subject.as_str()))
+        .collect();
+    assert_eq!(found, expected);
+    assert!(
+        actions
+            .iter()
+            .all(|(actor, ..)| actor.starts_with("command line"))
+    );
+    assert!(actions[1].3.contains("users.jsonl"), "{actions:?}");
+    assert!(actions[3].3.contains('3'), "{actions:?}");
+    assert!(!format!("{actions:?}").contains("secret"));
+}
+
+/// Actor, action, subject and detail, the oldest first, as the database has them.
+fn audited(place: &Place) -> Vec<(String, String, String, String)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let options = SqliteConnectOptions::new().filename(place.path().join("users.db"));
+        let mut connection = options.connect().await.unwrap();
+        let rows = sqlx::query_as("SELECT actor, action, subject, detail FROM audit ORDER BY id");
+        rows.fetch_all(&mut connection).await.unwrap()
+    })
+}

@@ -1,7 +1,7 @@
 //! What the log says, and what it never says.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use serde_json::Value;
 
@@ -161,4 +161,63 @@ fn a_failed_login_is_one_line_that_tools_can_read() {
     let expected = "WARN auth_failed source=127.0.0.1 reason=\"credentials\" user=\"x\\n2026 WARN \
         auth_failed source=192.0.2.9 \\u{1b}[2J\\\"\"";
     assert_eq!(rest.trim_start(), expected);
+}
+
+/// One connection, three requests: the client is told the numbers that the log has.
+#[test]
+fn the_client_and_the_log_know_a_request_by_the_same_number() {
+    let place = Place::new();
+    place.json("user add ada --password-file password --json");
+    let server = place.serve("--log-format json --log-level info");
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = closed.local_addr().unwrap();
+    drop(closed);
+    let mut client = TcpStream::connect(server.address).unwrap();
+    let mut ids = Vec::new();
+    // "ada:correct horse battery"
+    let login = "Proxy-Authorization: Basic YWRhOmNvcnJlY3QgaG9yc2UgYmF0dGVyeQ==\r\n";
+    for (fields, expected) in [("", "407"), (login, "502")] {
+        let head = format!("CONNECT {nowhere} HTTP/1.1\r\nHost: {nowhere}\r\n{fields}\r\n");
+        client.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            answer.extend(byte);
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {expected} ")),
+            "{answer}"
+        );
+        let id = answer.split("X-Request-Id: ").nth(1).expect("a number");
+        ids.push(id.trim_end().to_owned());
+    }
+    assert_ne!(ids[0], ids[1]);
+    drop(client);
+    let mut malformed = TcpStream::connect(server.address).unwrap();
+    malformed.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    malformed.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let id = answer.split("X-Request-Id: ").nth(1).expect("a number");
+    ids.push(id.trim_end().to_owned());
+    server.signal("TERM");
+    let (_, log) = server.ended();
+    let events = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let refused: Vec<_> = events
+        .filter(|event| event["message"] == "refused")
+        .collect();
+    // Whoever repeats the request with a login is not in the log for the first one.
+    let logged: Vec<_> = refused.iter().map(|event| &event["request_id"]).collect();
+    assert_eq!(
+        logged,
+        [&Value::from(&*ids[1]), &Value::from(&*ids[2])],
+        "{log}"
+    );
+    let connection = |id: &str| id.split('-').next().unwrap().parse::<u64>().unwrap();
+    assert_eq!(refused[0]["id"], connection(&ids[0]));
+    assert_eq!(refused[1]["id"], connection(&ids[2]));
 }

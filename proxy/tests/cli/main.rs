@@ -12,5 +12,13 @@ mod admin;
 mod import;
 mod logs;
 mod operation;
+#[cfg(feature = "otlp")]
+mod otlp;
+#[cfg(all(feature = "admin", feature = "postgres"))]
+mod postgres;
 mod serving;
 mod support;
+#[cfg(all(feature = "admin", feature = "tls"))]
+mod tls;
+#[cfg(all(feature = "admin", feature = "tls"))]
+mod warnings;

@@ -65,7 +65,7 @@ async fn connect_opens_a_tunnel_however_the_request_is_split() {
     let proxy = Proxy::start(Limits::Unlimited).await;
     let target = echo().await;
     let whole = [connect(target).as_bytes(), b"early payload"].concat();
-    for step in [1, 7, whole.len()] {
+    for (connection, step) in [1, 7, whole.len()].into_iter().enumerate() {
         let mut client = proxy.connect().await;
         client.set_nodelay(true).unwrap();
         for piece in whole.chunks(step) {
@@ -75,7 +75,7 @@ async fn connect_opens_a_tunnel_however_the_request_is_split() {
         client.shutdown().await.unwrap();
         assert_eq!(
             head(&mut client).await,
-            "HTTP/1.1 200 Connection established\r\n\r\n"
+            format!("HTTP/1.1 200 Connection established\r\nX-Request-Id: {connection}-1\r\n\r\n")
         );
         assert_eq!(read_to_end(&mut client).await, b"early payload", "{step}");
     }
@@ -133,6 +133,10 @@ async fn every_refusal_has_its_status() {
         let shown = request.get(..60).unwrap_or(&request);
         assert!(answer.starts_with(&start), "{shown:?}: {answer:?}");
         assert!(answer.contains("Connection: close"), "{shown:?}");
+        assert!(
+            answer.contains("-1\r\n\r\n") && answer.contains("X-Request-Id: "),
+            "{shown:?}"
+        );
         let challenged = answer.contains("Proxy-Authenticate: Basic realm=");
         assert_eq!(challenged, status == "407", "{shown:?}");
     }

@@ -7,12 +7,14 @@ use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Warning;
-use crate::config::Webhook;
+use crate::config::{AdminConfig, AdminError, HttpUrl};
+use crate::tls::{Connector, Trust};
 
 /// Warnings that wait to be posted; one more is only logged.
 const WAITING: usize = 256;
@@ -24,6 +26,64 @@ const PAUSES: [Duration; 3] = [
     Duration::from_secs(10),
     Duration::from_secs(60),
 ];
+
+/// Where warnings are posted, and how.
+#[derive(Clone, Debug)]
+pub(in crate::admin) struct Webhook {
+    url: HttpUrl,
+    tls: Option<Connector>,
+}
+
+impl Webhook {
+    /// The one that `config` names, if it names one.
+    ///
+    /// # Errors
+    /// [`AdminError::Webhook`]
+    pub(in crate::admin) fn new(config: &AdminConfig) -> Result<Option<Self>, AdminError> {
+        let Some(url) = config.webhook.clone() else {
+            return Ok(None);
+        };
+        let trust = Trust {
+            roots: config.webhook_roots.clone(),
+            identity: None,
+        };
+        let tls = url.is_https().then(|| Connector::new(&trust));
+        let tls = tls.transpose().map_err(AdminError::Webhook)?;
+        Ok(Some(Self { url, tls }))
+    }
+
+    async fn post(&self, body: Bytes) -> Result<StatusCode, String> {
+        let said = |error: std::io::Error| error.to_string();
+        let (host, port) = (self.url.host(), self.url.port());
+        let stream = TcpStream::connect((host, port)).await.map_err(said)?;
+        match &self.tls {
+            None => self.post_on(stream, body).await,
+            Some(tls) => {
+                let stream = tls.connect(host, stream).await.map_err(said)?;
+                self.post_on(stream, body).await
+            }
+        }
+    }
+
+    async fn post_on<S>(&self, stream: S, body: Bytes) -> Result<StatusCode, String>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let shaken = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = shaken.map_err(|error| error.to_string())?;
+        // Its failure is that of the request.
+        let connection = tokio::spawn(connection);
+        let request = Request::post(self.url.path())
+            .header(header::HOST, self.url.authority())
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, "weirgate-proxy")
+            .body(Full::new(body))
+            .map_err(|error| error.to_string())?;
+        let answer = sender.send_request(request).await;
+        connection.abort();
+        Ok(answer.map_err(|error| error.to_string())?.status())
+    }
+}
 
 /// Posts what it is sent until told to stop.
 pub(super) fn start(hook: Webhook, stop: CancellationToken) -> mpsc::Sender<Warning> {
@@ -46,7 +106,7 @@ async fn deliver(hook: &Webhook, warning: &Warning) {
     let body = Bytes::from(serde_json::to_vec(warning).unwrap_or_default());
     let mut pauses = PAUSES.into_iter();
     loop {
-        let posted = tokio::time::timeout(TIMEOUT, post(hook, body.clone())).await;
+        let posted = tokio::time::timeout(TIMEOUT, hook.post(body.clone())).await;
         let why = match posted {
             Ok(Ok(status)) if status.is_success() => return,
             Ok(Ok(status)) => format!("it answers {status}"),
@@ -54,27 +114,10 @@ async fn deliver(hook: &Webhook, warning: &Warning) {
             Err(_) => "it does not answer in time".to_owned(),
         };
         let Some(pause) = pauses.next() else {
-            tracing::error!(%hook, why, "a warning is given up: the webhook does not take it");
+            tracing::error!(hook = %hook.url, why, "a warning is given up: the webhook does not take it");
             return;
         };
-        tracing::warn!(%hook, why, "the webhook does not take a warning");
+        tracing::warn!(hook = %hook.url, why, "the webhook does not take a warning");
         tokio::time::sleep(pause).await;
     }
-}
-
-async fn post(hook: &Webhook, body: Bytes) -> Result<StatusCode, String> {
-    let stream = TcpStream::connect(&hook.authority).await;
-    let stream = stream.map_err(|error| error.to_string())?;
-    let shaken = http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = shaken.map_err(|error| error.to_string())?;
-    // Its failure is that of the request.
-    let connection = tokio::spawn(connection);
-    let request = Request::post(&hook.path)
-        .header(header::HOST, &hook.authority)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(body))
-        .map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request).await;
-    connection.abort();
-    Ok(answer.map_err(|error| error.to_string())?.status())
 }

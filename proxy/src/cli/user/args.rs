@@ -12,7 +12,7 @@ use proxy::{Limits, PasswordCost, Users};
 use super::books::Books;
 use super::print::Printer;
 use super::{DatabaseArg, Failure, failure};
-use crate::cli::settings::AdminArg;
+use crate::cli::settings::AdminClientArg;
 
 #[derive(Args)]
 pub(crate) struct One {
@@ -27,7 +27,7 @@ pub(crate) struct Common {
     #[command(flatten)]
     database: DatabaseArg,
     #[command(flatten)]
-    admin: AdminArg,
+    admin: AdminClientArg,
     /// Print JSON.
     #[arg(long)]
     json: bool,

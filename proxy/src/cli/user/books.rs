@@ -14,7 +14,7 @@ use proxy::users::view::change_body;
 use serde_json::Value;
 
 use super::{Failure, failure, unknown};
-use crate::cli::settings::AdminArg;
+use crate::cli::settings::AdminClientArg;
 
 /// The accounts.
 pub(super) enum Books {
@@ -28,7 +28,7 @@ pub(super) enum Books {
 impl Books {
     /// The server's, if it runs; unless somebody says where it is, its database must be
     /// this one.
-    pub(super) async fn open(admin: &AdminArg, database: &Database) -> Result<Self, Failure> {
+    pub(super) async fn open(admin: &AdminClientArg, database: &Database) -> Result<Self, Failure> {
         #[cfg(feature = "admin")]
         if let Some(client) = server(admin, database).await? {
             return Ok(Self::Server(client));
@@ -163,7 +163,7 @@ fn known(users: &Users, name: &str) -> Result<UserView, Failure> {
         .ok_or_else(|| unknown(name))
 }
 
-fn audit<'a>(actor: &'a str, action: &'static str, subject: &'a str) -> Audit<'a> {
+pub(super) fn audit<'a>(actor: &'a str, action: &'static str, subject: &'a str) -> Audit<'a> {
     Audit {
         actor,
         action,
@@ -173,7 +173,7 @@ fn audit<'a>(actor: &'a str, action: &'static str, subject: &'a str) -> Audit<'a
 }
 
 /// Who changes the database, as the audit log names them.
-fn actor() -> String {
+pub(super) fn actor() -> String {
     use std::os::unix::fs::MetadataExt as _;
     let uid = std::fs::metadata(Path::new("/proc/self")).map(|of| of.uid());
     uid.map_or_else(
@@ -184,7 +184,7 @@ fn actor() -> String {
 
 /// The server that serves `database`, if it runs.
 #[cfg(feature = "admin")]
-async fn server(admin: &AdminArg, database: &Database) -> Result<Option<Client>, Failure> {
+async fn server(admin: &AdminClientArg, database: &Database) -> Result<Option<Client>, Failure> {
     let (client, is_said) = admin.client(database)?;
     if is_said {
         return Ok(Some(client));

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use proxy::Users;
-use proxy::users::{UserRecord, read_legacy};
+use proxy::users::{Audit, UserRecord, read_legacy};
 use serde_json::json;
 
 use super::args::Common;
-use super::{Failure, failure, lines};
+use super::{Failure, books, failure, lines};
 
 /// What every SQLite file begins with.
 const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -55,7 +55,14 @@ impl Import {
         let refused = !left.is_empty() && !self.skip;
         let names: Vec<_> = taken.iter().map(|record| record.name.clone()).collect();
         if !refused {
-            users.import(taken).await.map_err(failure)?;
+            let actor = books::actor();
+            let detail = json!({ "file": self.file.display().to_string() }).to_string();
+            let audits = names.iter().map(|name| Audit {
+                detail: detail.clone(),
+                ..books::audit(&actor, "user.import", name)
+            });
+            let audits: Vec<_> = audits.collect();
+            users.take_in(taken, &audits).await.map_err(failure)?;
         }
         let names = if refused { Vec::new() } else { names };
         let not_taken: Vec<_> = left

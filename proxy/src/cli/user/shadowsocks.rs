@@ -2,11 +2,11 @@
 
 use clap::Args;
 use proxy::protocol::shadowsocks::Method;
-use proxy::users::Access;
+use proxy::users::{Access, Audit};
 use serde_json::{Value, json};
 
 use super::args::{Common, PasswordFile};
-use super::{Failure, failure};
+use super::{Failure, books, failure};
 
 #[derive(Args)]
 pub(crate) struct Shadowsocks {
@@ -44,6 +44,16 @@ impl Shadowsocks {
             || self.method.is_some()
             || password.is_some()
             || self.number.is_some();
+        if self.off || says {
+            let detail = json!({ "off": self.off, "port": self.port, "number": self.number,
+                "method": self.method.map(|method| method.name()), "password": password.is_some() });
+            let actor = books::actor();
+            let audit = Audit {
+                detail: detail.to_string(),
+                ..books::audit(&actor, "user.shadowsocks", &self.name)
+            };
+            users.note(&audit).await.map_err(failure)?;
+        }
         if self.off {
             let done = users.set_shadowsocks(&self.name, None).await;
             done.map_err(failure)?;

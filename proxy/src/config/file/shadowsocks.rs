@@ -1,12 +1,14 @@
 //! The table `[shadowsocks]`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::{Length, Text, length, set};
-use crate::config::{Grpc, Panel, Shadowsocks, Source, UdpLimit};
+use crate::config::{Grpc, Managed, NoManaged, Panel, Shadowsocks, Source, UdpLimit};
+use crate::protocol::shadowsocks::Method;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +26,27 @@ pub(super) struct ShadowsocksTable {
     sync: Option<Text<Length>>,
     grpc: Option<GrpcTable>,
     metrics: Option<Text<SocketAddr>>,
+    managed: Option<ManagedTable>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "ManagedText")]
+struct ManagedTable(Managed);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManagedText {
+    port: NonZeroU16,
+    method: Text<Method>,
+    key: String,
+}
+
+impl TryFrom<ManagedText> for ManagedTable {
+    type Error = NoManaged;
+
+    fn try_from(text: ManagedText) -> Result<Self, NoManaged> {
+        Managed::new(text.port.get(), text.method.0, text.key).map(Self)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -69,6 +92,7 @@ impl ShadowsocksTable {
             tls: grpc.tls,
         });
         front.metrics = self.metrics.map(|metrics| metrics.0);
+        front.managed = self.managed.map(|managed| managed.0);
         front
     }
 }

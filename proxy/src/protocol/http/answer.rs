@@ -1,9 +1,11 @@
 //! What the proxy itself says.
 
+use std::fmt;
+
 use super::Malformed;
 use crate::protocol::WireError;
 
-/// The answer to CONNECT that opens the tunnel: no fields, no body.
+/// The answer to CONNECT that opens the tunnel, without fields or a body.
 pub const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// How to ask for a name and a password.
@@ -33,6 +35,17 @@ pub enum Status {
     GatewayTimeout = 504,
     /// Neither HTTP/1.1 nor HTTP/1.0.
     VersionNotSupported = 505,
+}
+
+/// `answer`, one of these, with the field `X-Request-Id`.
+#[must_use]
+pub fn with_id(mut answer: Vec<u8>, id: &impl fmt::Display) -> Vec<u8> {
+    // The empty line that ends the head.
+    if answer.ends_with(b"\r\n") {
+        answer.truncate(answer.len() - 2);
+    }
+    answer.extend(format!("X-Request-Id: {id}\r\n\r\n").into_bytes());
+    answer
 }
 
 impl Status {
@@ -101,6 +114,10 @@ mod tests {
         assert_eq!(
             Status::GatewayTimeout.answer(true),
             b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert_eq!(
+            with_id(ESTABLISHED.to_vec(), &"7-1"),
+            b"HTTP/1.1 200 Connection established\r\nX-Request-Id: 7-1\r\n\r\n"
         );
     }
 

@@ -59,7 +59,7 @@ async fn rows_come_back_and_names_stay_text(store: &Store) {
     full.usage = usage(1, 2);
     full.period.usage = usage(3, 4);
     let odd = row("x'or'1'='1 ¡ü\u{1F980}");
-    store.insert(&[full, row("123"), odd], None).await.unwrap();
+    store.insert(&[full, row("123"), odd], &[]).await.unwrap();
     let found = users(store).await;
     let names: Vec<_> = found.iter().map(|user| user.name.as_str()).collect();
     assert_eq!(names, ["0123", "123", "x'or'1'='1 ¡ü\u{1F980}"]);
@@ -73,15 +73,15 @@ async fn rows_come_back_and_names_stay_text(store: &Store) {
 }
 
 async fn all_or_none_is_inserted(store: &Store) {
-    store.insert(&[row("a")], None).await.unwrap();
-    let error = store.insert(&[row("b"), row("a")], None).await.unwrap_err();
+    store.insert(&[row("a")], &[]).await.unwrap();
+    let error = store.insert(&[row("b"), row("a")], &[]).await.unwrap_err();
     assert!(matches!(error, StoreError::Exists { name } if name == "a"));
     assert_eq!(users(store).await.len(), 1);
     forget_all(store).await;
 }
 
 async fn every_change_moves_the_revision_and_usage_does_not(store: &Store) {
-    store.insert(&[row("a")], None).await.unwrap();
+    store.insert(&[row("a")], &[]).await.unwrap();
     let mut last = store.revision().await.unwrap();
     let quota = RulesChange {
         quota: Some(Some(Quota::None)),
@@ -121,7 +121,7 @@ async fn every_change_moves_the_revision_and_usage_does_not(store: &Store) {
 }
 
 async fn usage_is_added_by_period(store: &Store) {
-    store.insert(&[row("a")], None).await.unwrap();
+    store.insert(&[row("a")], &[]).await.unwrap();
     let id = users(store).await[0].id;
     let delta = |start| Delta {
         id,
@@ -166,10 +166,10 @@ async fn rules_for_everybody(store: &Store) {
 }
 
 async fn an_id_is_never_given_twice(store: &Store) {
-    store.insert(&[row("a")], None).await.unwrap();
+    store.insert(&[row("a")], &[]).await.unwrap();
     let first = users(store).await[0].id;
     forget_all(store).await;
-    store.insert(&[row("a")], None).await.unwrap();
+    store.insert(&[row("a")], &[]).await.unwrap();
     assert_ne!(users(store).await[0].id, first);
     forget_all(store).await;
 }
@@ -178,7 +178,7 @@ async fn many_are_written_at_once(store: &Store) {
     let rows: Vec<_> = (0..300)
         .map(|number| row(&format!("user{number}")))
         .collect();
-    store.insert(&rows, None).await.unwrap();
+    store.insert(&rows, &[]).await.unwrap();
     let everybody = users(store).await;
     let deltas: Vec<_> = everybody
         .iter()
@@ -234,7 +234,7 @@ async fn the_file_is_private_and_opens_again() {
     let database = Database::file(&path);
     open(&database)
         .await
-        .insert(&[row("a")], None)
+        .insert(&[row("a")], &[])
         .await
         .unwrap();
     let mode = std::fs::metadata(path).unwrap().permissions().mode();
