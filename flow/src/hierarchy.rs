@@ -115,6 +115,32 @@ impl Hierarchy {
         member
     }
 
+    /// Changes what a class has: its weight for turns that begin from now on, its
+    /// floor at once. A floor that takes the place of another starts with no more
+    /// credit than that one had.
+    pub fn set_class(
+        &mut self,
+        now: Timestamp,
+        class: Member,
+        weight: NonZeroU32,
+        floor: Option<Floor>,
+    ) {
+        if !self.knows(class) {
+            return;
+        }
+        self.lent.set_weight(class, weight);
+        let before = self.classes[class.index()].floor.take();
+        self.classes[class.index()].floor = floor.map(|floor| {
+            let mut next = TokenBucket::new(floor.rate, floor.burst);
+            if let Some(before) = before {
+                let (has, had) = (next.available(now), before.available(now));
+                next.commit(now, ByteSize::new(has.get().saturating_sub(had.get())));
+            }
+            next
+        });
+        self.place(now, class);
+    }
+
     /// Removes a class, whatever it still wants.
     pub fn leave(&mut self, class: Member) {
         if self.knows(class) {

@@ -1,6 +1,7 @@
 //! What a server is told before it starts.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flow::{ByteRate, Policy};
@@ -48,6 +49,9 @@ pub struct Config {
     pub registration: Option<Registration>,
     /// Where the accounts are.
     pub database: Database,
+    /// The folder where usage is kept on the disk while the database is away, so that
+    /// a killed process loses no more of it then; `None`: in memory alone.
+    pub journal: Option<PathBuf>,
     /// The certificate of listeners that speak TLS.
     pub tls: Option<TlsFiles>,
     /// Networks that may be reached although they are loopback, private,
@@ -76,13 +80,15 @@ pub struct Config {
 
 /// What all users together may move, both directions in one.
 ///
-/// What some do not use is lent to those who can, equally, up to limits of their own.
+/// What some do not use is lent to those who can, by their weights, up to limits of
+/// their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bandwidth {
     /// The limit.
     pub limit: Policy,
     /// What each budget of a user (one, or one for each direction) gets whenever it
-    /// wants it, as long as these add up to the limit at most.
+    /// wants it, as long as these add up to the limit at most; unless the user's rules
+    /// name another.
     pub floor: Option<ByteRate>,
 }
 
@@ -173,8 +179,11 @@ impl Config {
     /// denied, accounts in `database`.
     #[must_use]
     pub fn new(database: Database) -> Self {
+        // What has no folder is in this one.
+        let folder = |path: &Path| Some(Path::new(".").join(path.parent()?));
         Self {
             listen: vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT)],
+            journal: database.path().and_then(folder),
             database,
             listeners: Vec::new(),
             workers: 0,

@@ -21,7 +21,7 @@ use crate::users::{Authenticated, Direction};
 mod dial;
 mod rules;
 
-pub use rules::{Rule, RuleSyntax};
+pub use rules::{Rule, RuleList, RuleListError, RuleSyntax};
 
 /// The most addresses of one name that are looked at.
 const MAX_ADDRESSES: usize = 64;
@@ -33,7 +33,7 @@ const MAX_LOOKUPS: usize = 64;
 pub struct EgressRules {
     /// For everybody.
     pub everybody: Vec<Rule>,
-    /// For one user, by name: these come first.
+    /// For one user, by name: these come first, and before those of their account.
     pub users: BTreeMap<String, Vec<Rule>>,
 }
 
@@ -117,7 +117,7 @@ impl Egress {
         let after = self.connect_timeout;
         let receive_buffer = user.account().receive_buffer(Direction::Down);
         let attempt = async {
-            let addresses = self.resolve(user.name(), target).await?;
+            let addresses = self.resolve(user, target).await?;
             self.dial(&addresses, receive_buffer).await
         };
         match tokio::time::timeout(after, attempt).await {
@@ -140,7 +140,7 @@ impl Egress {
         target: &Target,
     ) -> Result<Vec<SocketAddr>, EgressError> {
         let after = self.connect_timeout;
-        let resolved = tokio::time::timeout(after, self.resolve(user.name(), target)).await;
+        let resolved = tokio::time::timeout(after, self.resolve(user, target)).await;
         resolved.unwrap_or_else(|_| {
             Err(EgressError::Timeout {
                 target: target.clone(),
@@ -149,11 +149,30 @@ impl Egress {
         })
     }
 
-    /// Whether the user called `name` may reach `address`.
+    /// Whether a user may reach `address`.
     ///
     /// # Errors
     /// [`EgressError::Denied`] names the range.
-    pub fn judge(&self, name: &str, address: SocketAddr) -> Result<(), EgressError> {
+    pub(crate) fn judge(
+        &self,
+        user: &Authenticated,
+        address: SocketAddr,
+    ) -> Result<(), EgressError> {
+        let rules = user.account().egress();
+        self.judge_by(user.name(), rules.as_slice(), address)
+    }
+
+    /// Whether the user called `name` may reach `address`, whose account has these
+    /// `rules` (or whose lack of them leaves it to those for every account).
+    ///
+    /// # Errors
+    /// [`EgressError::Denied`] names the range.
+    pub fn judge_by(
+        &self,
+        name: &str,
+        rules: &[Rule],
+        address: SocketAddr,
+    ) -> Result<(), EgressError> {
         let ip = canonical(address.ip());
         let denied = |range| Err(EgressError::Denied { address: ip, range });
         if self
@@ -164,7 +183,7 @@ impl Egress {
             return denied("the proxy itself");
         }
         let own_rules = self.rules.users.get(name).map(Vec::as_slice);
-        let rules = [own_rules.unwrap_or_default(), &self.rules.everybody];
+        let rules = [own_rules.unwrap_or_default(), rules, &self.rules.everybody];
         let target = SocketAddr::new(ip, address.port());
         match rules.iter().find_map(|rules| rules::verdict(rules, target)) {
             Some(true) => return Ok(()),
@@ -177,7 +196,11 @@ impl Egress {
         special_range(ip).map_or(Ok(()), denied)
     }
 
-    async fn resolve(&self, user: &str, target: &Target) -> Result<Vec<SocketAddr>, EgressError> {
+    async fn resolve(
+        &self,
+        user: &Authenticated,
+        target: &Target,
+    ) -> Result<Vec<SocketAddr>, EgressError> {
         let addresses = match &target.host {
             Host::Address(address) => vec![SocketAddr::new(*address, target.port)],
             Host::Name(name) => self.look_up(name, target.port).await?,
@@ -324,7 +347,7 @@ mod tests {
 
     fn judged(rules: &Egress, address: &str) -> bool {
         rules
-            .judge("ada", SocketAddr::new(address.parse().unwrap(), 80))
+            .judge_by("ada", &[], SocketAddr::new(address.parse().unwrap(), 80))
             .is_ok()
     }
 
@@ -405,7 +428,17 @@ mod tests {
             everybody: parse(&["deny * 25", "deny 10.1.0.0/16", "allow 0.0.0.0/0 1080"]),
             users: users.into(),
         });
-        let judged = |user: &str, target: &str| rules.judge(user, target.parse().unwrap()).is_ok();
+        let account: RuleList = "deny 1.1.1.3, allow 10.1.0.0/16 25, allow 1.1.1.1"
+            .parse()
+            .unwrap();
+        let judged = |user: &str, target: &str| {
+            let own = if user == "ada" {
+                account.as_slice()
+            } else {
+                &[]
+            };
+            rules.judge_by(user, own, target.parse().unwrap()).is_ok()
+        };
         for (target, ada, bob) in [
             ("10.1.2.3:443", true, false),
             ("[::ffff:10.1.2.3]:443", true, false),
@@ -413,6 +446,9 @@ mod tests {
             ("1.1.1.1:80", false, true),
             ("[::ffff:1.1.1.1]:80", false, true),
             ("1.1.1.2:25", false, false),
+            // Those of the account, after the file's for one user and before the others.
+            ("1.1.1.3:80", false, true),
+            ("10.1.2.3:25", true, false),
             ("192.168.0.1:25", false, false),
             ("192.168.0.1:80", true, true),
             ("127.0.0.1:80", false, false),
@@ -428,7 +464,8 @@ mod tests {
     #[test]
     fn the_proxy_never_dials_itself() {
         let rules = egress(&["0.0.0.0/0"]);
-        let own = |address: &str| rules.judge("ada", address.parse().unwrap());
+        let all: RuleList = "allow *".parse().unwrap();
+        let own = |address: &str| rules.judge_by("ada", all.as_slice(), address.parse().unwrap());
         assert!(own("192.0.78.9:1080").is_err());
         assert!(own("[::ffff:192.0.78.9]:1080").is_err());
         assert!(own("192.0.78.9:1081").is_ok());

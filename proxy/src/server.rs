@@ -209,6 +209,9 @@ impl Server {
         let own = addrs.to_vec();
         let own: Arc<[_]> = Vec::into(own);
         let users = Users::open(&config.database, config.password_cost).await?;
+        if let Some(folder) = &config.journal {
+            users.keep_journal(folder).await?;
+        }
         users.set_patience(config.timeouts.database);
         if let Some(bandwidth) = config.bandwidth {
             users.set_bandwidth(bandwidth);

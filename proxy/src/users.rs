@@ -6,33 +6,35 @@
 //! command line) when the server next looks, ten times a second.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::ops::{Add, Sub};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::RwLock;
 
 use crate::budget::{self, Clock};
 use crate::config::Bandwidth;
-use crate::protocol::Credentials;
 
 mod account;
 mod agenda;
+mod books;
 mod calendar;
 mod contact;
 mod edit;
+mod journal;
 mod ledger;
 mod legacy;
 mod limits;
 mod lockout;
+mod login;
 mod password;
 mod presence;
 mod record;
 mod rules;
 #[cfg(feature = "shadowsocks")]
 mod shadowsocks;
+mod stake;
 mod store;
 #[cfg(any(feature = "admin", feature = "cli"))]
 pub mod view;
@@ -48,6 +50,7 @@ pub use calendar::{CalendarError, Moment, Period, Span};
 pub use edit::{Audit, AuditEntry, Tag, UserChange};
 pub use legacy::{LegacyError, LegacyUser, LegacyUsers, read_legacy};
 pub use limits::{Direction, LimitError, Limits, token_bucket};
+pub use login::LoginError;
 #[cfg(feature = "https-service")]
 pub(crate) use password::random;
 pub use password::{MAX_PASSWORD_LEN, PasswordCost, PasswordError, random_password};
@@ -56,20 +59,18 @@ pub use record::{Secret, UserRecord};
 pub use rules::{Beyond, Cap, Expiry, Quota, RuleError, Rules, RulesChange};
 #[cfg(feature = "shadowsocks")]
 pub use shadowsocks::{Access, Report, Subscriber, name_of};
+pub use stake::{FloorRule, Weight};
 pub use store::{Database, StoreError};
 
 use agenda::Agenda;
-use contact::Errand;
+use journal::Journal;
 use ledger::Ledger;
-use lockout::{Leave, Lockout};
-use password::{Passwords, Question, Verdict};
-use store::{Change, Store, UserRow};
+use lockout::Lockout;
+use password::Passwords;
+use store::{Change, Store};
 
 /// The longest name: what a SOCKS5 client can send (RFC 1929).
 pub const MAX_NAME_LEN: usize = 255;
-
-/// Users that are looked at in one go, before others have their turn.
-const BREATH: usize = 32;
 
 /// Everybody who may use the proxy: a handle, cheap to clone.
 #[derive(Clone, Debug)]
@@ -89,6 +90,10 @@ struct Inner {
     /// What `accounts` was read at.
     revision: AtomicI64,
     ledger: Arc<Ledger>,
+    /// Where usage is kept while the database is away.
+    journal: OnceLock<Journal>,
+    /// One at a time writes there.
+    keeping: tokio::sync::Mutex<()>,
     #[cfg(feature = "shadowsocks")]
     access: shadowsocks::Accesses,
     /// Changes and flushes, one at a time.
@@ -179,22 +184,6 @@ pub enum UserError {
     },
 }
 
-/// Why a login failed.
-#[derive(Debug, thiserror::Error)]
-pub enum LoginError {
-    /// Unknown name, wrong password, disabled user, or too many guesses: which,
-    /// nobody is told.
-    #[error("name or password is wrong")]
-    Refused,
-    /// Name and password are right, but the user may not be connected now:
-    /// quota or expiry.
-    #[error(transparent)]
-    Barred(Revocation),
-    /// Not the client's fault.
-    #[error(transparent)]
-    Password(#[from] PasswordError),
-}
-
 impl Users {
     /// Opens the database (and makes it if there is none); new passwords are
     /// hashed at `cost`.
@@ -212,6 +201,8 @@ impl Users {
             agenda: Agenda::default(),
             revision: AtomicI64::new(0),
             ledger: Arc::default(),
+            journal: OnceLock::new(),
+            keeping: tokio::sync::Mutex::default(),
             #[cfg(feature = "shadowsocks")]
             access: shadowsocks::Accesses::default(),
             writing: tokio::sync::Mutex::default(),
@@ -282,7 +273,7 @@ impl Users {
     /// The rules for everybody.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        *self.0.everybody.read()
+        self.0.everybody.read().clone()
     }
 
     /// Changes some of the rules for everybody.
@@ -408,181 +399,6 @@ impl Users {
             .get(name)
             .map(|account| account.usage())
     }
-
-    /// Checks a name and a password that came from `source`. Whether the name
-    /// is unknown or the password wrong, the answer and its cost are the same;
-    /// whoever guesses too much gets the same answer without any work.
-    pub(crate) async fn authenticate(
-        &self,
-        credentials: &Credentials,
-        source: IpAddr,
-    ) -> Result<Authenticated, LoginError> {
-        let attempt = self.0.lockout.attempt(source, &credentials.name);
-        let known = match self.0.lockout.ask(attempt) {
-            Leave::Try { known } => known,
-            Leave::Wait { first } => return Err(locked_out(credentials, source, first)),
-        };
-        let name = std::str::from_utf8(&credentials.name).unwrap_or_default();
-        let account = self.0.accounts.read().get(name).map(Arc::clone);
-        let question = Question {
-            name: &credentials.name,
-            stored: account.as_ref().map(|account| account.password_hash()),
-            password: &credentials.password,
-            known,
-        };
-        let hash = question.stored.clone();
-        let may = || matches!(self.0.lockout.ask(attempt), Leave::Try { .. });
-        match self.0.passwords.verify(question, may).await? {
-            Verdict::Right => {}
-            Verdict::Untried => return Err(locked_out(credentials, source, false)),
-            Verdict::Wrong { anew } => {
-                if anew {
-                    self.0.lockout.wrong(attempt);
-                }
-                return Err(failed_login(credentials, source, "credentials"));
-            }
-        }
-        self.0.lockout.right(attempt);
-        let (Some(account), Some(hash)) = (account, hash) else {
-            return Err(LoginError::Refused);
-        };
-        account.admit(&hash).map_err(|why| match why {
-            Revocation::Changed => failed_login(credentials, source, "disabled"),
-            why => LoginError::Barred(why),
-        })
-    }
-
-    /// Lets in somebody who need not prove who they are: the operator has said so.
-    #[cfg(feature = "https-service")]
-    pub(crate) fn guest(&self, name: &str) -> Result<Authenticated, LoginError> {
-        let account = self.0.accounts.read().get(name).map(Arc::clone);
-        let account = account.ok_or(LoginError::Refused)?;
-        let hash = account.password_hash();
-        account.admit(&hash).map_err(|why| match why {
-            Revocation::Changed => LoginError::Refused,
-            why => LoginError::Barred(why),
-        })
-    }
-
-    /// Writes what was counted since the last time; what cannot be written now
-    /// is written next time.
-    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
-        let _writing = self.0.writing.lock().await;
-        let done = self.0.ledger.flush(&self.0.store).await;
-        self.0.ledger.contact.note(Errand::Write, done.is_ok());
-        done
-    }
-
-    /// Looks at those whose period or account ends, and reads everybody again
-    /// if another process has changed somebody.
-    pub(crate) async fn refresh(&self) -> Result<(), UserError> {
-        self.0.agenda.attend(Moment::now());
-        let done = self.refresh_now().await;
-        self.0.ledger.contact.note(Errand::Read, done.is_ok());
-        done
-    }
-
-    async fn refresh_now(&self) -> Result<(), UserError> {
-        if self.0.store.revision().await? == self.0.revision.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.reload().await
-    }
-
-    async fn change(
-        &self,
-        name: &str,
-        changes: &[Change],
-        expected: Option<&Tag>,
-        audit: Option<&Audit<'_>>,
-    ) -> Result<(), UserError> {
-        let _writing = self.0.writing.lock().await;
-        self.0.ledger.resolve(&self.0.store).await?;
-        let (revision, row) = self.0.store.change(name, changes, expected, audit).await?;
-        let known = self.0.accounts.read().get(name).map(Arc::clone);
-        let updated = self.updated(known, row);
-        let mut accounts = self.0.accounts.write();
-        match updated {
-            Some(account) => accounts.insert(name.to_owned(), account),
-            None => accounts.remove(name),
-        };
-        drop(accounts);
-        self.follow(revision, changes.len());
-        self.tell();
-        Ok(())
-    }
-
-    /// Tells those who keep a list of users of their own that it may be old.
-    fn tell(&self) {
-        #[cfg(feature = "shadowsocks")]
-        self.0.access.touch();
-    }
-
-    /// The accounts are as of `revision`, which so many changes have led to, unless
-    /// others have made changes too: then the next [`Users::refresh`] reads them.
-    fn follow(&self, revision: i64, changes: usize) {
-        let before = revision.wrapping_sub(i64::try_from(changes).unwrap_or(i64::MAX));
-        let _ = self.0.revision.compare_exchange(
-            before,
-            revision,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-    }
-
-    async fn reload(&self) -> Result<(), UserError> {
-        let _writing = self.0.writing.lock().await;
-        self.0.ledger.resolve(&self.0.store).await?;
-        let snapshot = self.0.store.snapshot().await?;
-        *self.0.everybody.write() = Rules::from_text(&snapshot.rules)?;
-        let mut before = self.0.accounts.read().clone();
-        let mut after = HashMap::with_capacity(snapshot.users.len());
-        self.0.agenda.clear();
-        for row in snapshot.users {
-            let known = before.remove(&row.name);
-            if let Some(account) = self.updated(known, row) {
-                after.insert(account.name().to_owned(), account);
-            }
-            if after.len().is_multiple_of(BREATH) {
-                tokio::task::yield_now().await;
-            }
-        }
-        *self.0.accounts.write() = after;
-        before.values().for_each(|gone| gone.revoke());
-        #[cfg(feature = "shadowsocks")]
-        self.reload_access().await?;
-        self.0.revision.store(snapshot.revision, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The account of a row: the one we know if it is the same user, which
-    /// keeps its connections, budgets and counters.
-    fn updated(&self, known: Option<Arc<Account>>, row: UserRow) -> Option<Arc<Account>> {
-        let rules = match Rules::from_text(&row.rules) {
-            Ok(rules) => rules,
-            Err(error) => {
-                tracing::error!(name = %row.name, %error, "a user has rules that we cannot read, and is locked out");
-                known.inspect(|account| account.revoke());
-                return None;
-            }
-        };
-        let known = known.filter(|account| {
-            let same = account.id() == row.id;
-            if !same {
-                account.revoke();
-            }
-            same
-        });
-        let account = known.unwrap_or_else(|| {
-            let (clock, ledger) = (self.0.clock.clone(), Arc::clone(&self.0.ledger));
-            Arc::new(Account::new(&row, clock, ledger))
-        });
-        let review_at = account.update(&row, rules, &self.0.everybody.read(), Moment::now());
-        if let Some(at) = review_at {
-            self.0.agenda.add(at, &account);
-        }
-        Some(account)
-    }
 }
 
 impl Usage {
@@ -590,6 +406,14 @@ impl Usage {
     #[must_use]
     pub const fn total(self) -> u64 {
         self.upload_bytes.saturating_add(self.download_bytes)
+    }
+
+    /// The larger of both, in each direction.
+    fn or_more(self, other: Self) -> Self {
+        Self {
+            upload_bytes: self.upload_bytes.max(other.upload_bytes),
+            download_bytes: self.download_bytes.max(other.download_bytes),
+        }
     }
 }
 
@@ -632,25 +456,6 @@ fn checked_name(name: &str) -> Result<(), UserError> {
         Err(UserError::Name {
             name: name.to_owned(),
         })
-    }
-}
-
-/// Writes the line that operators' tools read: its form is documented, and
-/// what the client chose comes last and escaped.
-fn failed_login(credentials: &Credentials, source: IpAddr, reason: &'static str) -> LoginError {
-    let source = source.to_canonical();
-    let name = String::from_utf8_lossy(&credentials.name);
-    let user: String = name.chars().take(64).collect();
-    tracing::warn!(%source, reason, user = user.as_str(), "auth_failed");
-    LoginError::Refused
-}
-
-/// A guess that was not tried: the first after each that was is told.
-fn locked_out(credentials: &Credentials, source: IpAddr, first: bool) -> LoginError {
-    if first {
-        failed_login(credentials, source, "locked_out")
-    } else {
-        LoginError::Refused
     }
 }
 

@@ -90,6 +90,44 @@ fn a_floor_is_kept_beside_a_hundred_others() {
 }
 
 #[test]
+fn a_class_can_be_changed_while_it_waits() {
+    let weight = |weight| NonZeroU32::new(weight).unwrap();
+    let floor = |rate| {
+        ByteRate::new(rate).map(|rate| Floor {
+            rate,
+            burst: ByteSize::new(2 * TURN),
+        })
+    };
+    let mut order = Hierarchy::new(ByteSize::new(TURN));
+    let one = order.join(weight(1), None);
+    let other = order.join(weight(1), None);
+    let (now, much) = (Timestamp::ZERO, ByteSize::new(1_000 * TURN));
+    let mut served = |order: &mut Hierarchy, turns| {
+        let mut ones = 0;
+        for _ in 0..turns {
+            order.want(now, one, much);
+            order.want(now, other, much);
+            let (who, _) = order.serve(now, ByteSize::new(TURN)).unwrap();
+            ones += u64::from(who == one);
+        }
+        ones
+    };
+    assert_eq!(served(&mut order, 10), 5);
+    order.set_class(now, one, weight(3), None);
+    assert!(served(&mut order, 40).abs_diff(30) <= 1);
+    // A new floor has a burst of two turns at once, another rate for it has no more.
+    order.set_class(now, one, weight(1), floor(1_000));
+    order.set_class(now, other, weight(1), None);
+    assert_eq!(served(&mut order, 2), 2);
+    order.set_class(now, one, weight(1), floor(2_000));
+    assert!(served(&mut order, 40).abs_diff(20) <= 2);
+    // Whoever has left has nothing.
+    order.leave(other);
+    order.set_class(now, other, weight(1), floor(1_000));
+    assert_eq!(served(&mut order, 5), 5);
+}
+
+#[test]
 fn whoever_left_is_not_served() {
     let mut order = Hierarchy::new(ByteSize::new(TURN));
     let rate = ByteRate::new(1_000).unwrap();

@@ -100,7 +100,7 @@ pub(super) async fn create(
     let change = body.rules()?;
     let rules = Rules::default().changed(&change);
     let secret = Secret::Password(body.password.into_bytes());
-    let mut record = UserRecord::new(body.name.clone(), secret, rules);
+    let mut record = UserRecord::new(body.name.clone(), secret, rules.clone());
     record.enabled = body.enabled.unwrap_or(true);
     let detail = json!({ "enabled": record.enabled, "rules": RulesView::from(&rules) });
     let audit = entry(&actor, "user.create", &body.name, detail.to_string());

@@ -98,6 +98,18 @@ impl Core {
         member
     }
 
+    /// Another share, and another assured rate, from `now` on.
+    pub(super) fn set_stake(
+        &mut self,
+        now: Timestamp,
+        member: Member,
+        weight: NonZeroU32,
+        floor: Option<Floor>,
+    ) {
+        self.share.set_class(now, member, weight, floor);
+        self.dispatch(now);
+    }
+
     /// Removes a member; what it was granted and has not heard of goes back.
     pub(super) fn leave(&mut self, now: Timestamp, member: Member) {
         self.cancel(now, member);

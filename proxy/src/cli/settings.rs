@@ -160,6 +160,7 @@ impl ConfigArgs {
         config.workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         file.apply(&mut config);
         config.database = database;
+        config.journal.get_or_insert_with(state_directory);
         if !self.listen.is_empty() {
             config.listen.clone_from(&self.listen);
         }

@@ -11,11 +11,15 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
+/// The most rules in a [`RuleList`].
+const MOST_RULES: usize = 64;
+
 /// One rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
     allows: bool,
     /// None: every address.
@@ -29,6 +33,35 @@ pub struct Rule {
     "is no rule: write allow or deny, a network or *, and if you like a port or a range, as in \"deny * 25\" or \"allow 10.1.0.0/16 443-444\""
 )]
 pub struct RuleSyntax;
+
+/// Rules in the order in which they are asked, cheap to clone. Written with commas
+/// between them, or `none`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RuleList(Arc<[Rule]>);
+
+/// Why a list of rules is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuleListError {
+    /// One of them is none.
+    #[error("{given:?} {source}")]
+    Rule {
+        /// What was written.
+        given: String,
+        /// What a rule looks like.
+        source: RuleSyntax,
+    },
+    /// There are too many.
+    #[error("these are more than {MOST_RULES} rules")]
+    TooMany,
+}
+
+impl RuleList {
+    /// The rules.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Rule] {
+        &self.0
+    }
+}
 
 impl Rule {
     /// Whether the target may be reached; `None` if the rule is not about it.
@@ -69,6 +102,43 @@ impl FromStr for Rule {
             }),
             Some(_) => Err(RuleSyntax),
         }
+    }
+}
+
+impl FromStr for RuleList {
+    type Err = RuleListError;
+
+    fn from_str(text: &str) -> Result<Self, RuleListError> {
+        if text.trim() == "none" {
+            return Ok(Self::default());
+        }
+        let rule = |text: &str| {
+            text.parse().map_err(|source| RuleListError::Rule {
+                given: text.trim().to_owned(),
+                source,
+            })
+        };
+        let mut rules = Vec::new();
+        for text in text.split(',') {
+            if rules.len() == MOST_RULES {
+                return Err(RuleListError::TooMany);
+            }
+            rules.push(rule(text)?);
+        }
+        Ok(Self(rules.into()))
+    }
+}
+
+impl fmt::Display for RuleList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        for (index, rule) in self.0.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{rule}")?;
+        }
+        Ok(())
     }
 }
 
@@ -134,6 +204,24 @@ mod tests {
         ] {
             assert_eq!(verdict(&rules, target.parse().unwrap()), said, "{target}");
         }
+    }
+
+    #[test]
+    fn lists_are_written_as_they_are_read() {
+        for text in ["none", "deny * 25", "deny * 25, allow 10.1.0.0/16 443-444"] {
+            assert_eq!(text.parse::<RuleList>().unwrap().to_string(), text);
+        }
+        assert_eq!(
+            "deny * 25,allow *".parse::<RuleList>().unwrap().as_slice(),
+            rules(&["deny * 25", "allow *"])
+        );
+        for no in ["", "none, deny *", "deny *,", "deny * 25; allow *"] {
+            assert!(no.parse::<RuleList>().is_err(), "{no}");
+        }
+        let many = ["deny * 25"; MOST_RULES + 1];
+        assert!(many[1..].join(",").parse::<RuleList>().is_ok());
+        let error = many.join(",").parse::<RuleList>();
+        assert_eq!(error, Err(RuleListError::TooMany));
     }
 
     #[test]

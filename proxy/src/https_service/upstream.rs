@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 
 use super::fault::Fault;
 use super::memory::Held;
-use crate::egress::{Egress, EgressError};
+use crate::egress::{Egress, EgressError, RuleList};
 use crate::protocol::https_relay::MAX_LEN;
 use crate::protocol::{Host, Target};
 use crate::tls::{self, TlsError, Trust};
@@ -44,7 +44,7 @@ pub(super) struct Upstream {
 }
 
 /// The user's number, and where the connections lead if not where the URLs say.
-type Key = (i64, Option<Target>);
+type Key = (i64, Option<Target>, RuleList);
 type Pooled = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
 impl Upstream {
@@ -105,7 +105,8 @@ impl Upstream {
         egress: &Arc<Egress>,
     ) -> Pooled {
         let mut clients = self.clients.lock();
-        let key = (user.account().id(), instance);
+        // Under other rules what was connected to before is asked for again.
+        let key = (user.account().id(), instance, user.account().egress());
         if let Some(client) = clients.get(&key) {
             return client.clone();
         }

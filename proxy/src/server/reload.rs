@@ -104,6 +104,7 @@ impl Handle {
             listen: running.listen.clone(),
             listeners: running.listeners.clone(),
             database: running.database.clone(),
+            journal: running.journal.clone(),
             tls: running.tls.clone(),
             #[cfg(feature = "shadowsocks")]
             shadowsocks: running.shadowsocks.clone(),

@@ -13,13 +13,12 @@
 //! data without the SOCKS header.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::net::UdpSocket;
-use tokio::task::JoinSet;
 
 use super::client::Client;
 use super::inbox::Inbox;
@@ -28,13 +27,11 @@ use crate::protocol::{Host, Target, socks5, socks5_udp};
 use crate::relay::{Ending, Lanes, Purse, Side as _};
 use crate::server::Shared;
 
+pub(crate) mod outer;
 pub(crate) mod receive;
-pub(crate) mod table;
+mod table;
 
-use table::Table;
-
-/// Names that are being looked up at once; a datagram to one more is dropped.
-const MOST_LOOKUPS: usize = 16;
+use outer::{LookUps, Outer};
 
 /// Serves an association to its end.
 pub(super) async fn serve(mut inbox: Inbox, shared: &Arc<Shared>, peer: &Peer, opened: &Opened) {
@@ -60,42 +57,32 @@ pub(super) async fn serve(mut inbox: Inbox, shared: &Arc<Shared>, peer: &Peer, o
 }
 
 struct Association<'a> {
-    shared: &'a Arc<Shared>,
     opened: &'a Opened,
     /// Towards the client.
     inner: UdpSocket,
     /// Towards targets.
-    outer: [Option<UdpSocket>; 2],
+    outer: Outer,
     /// The client's address, of which the port may be unknown as yet.
     client: Mutex<SocketAddr>,
-    table: Mutex<Table>,
 }
 
 impl<'a> Association<'a> {
     async fn open(
         inbox: &mut Inbox,
-        shared: &'a Arc<Shared>,
+        shared: &Arc<Shared>,
         peer: &Peer,
         opened: &'a Opened,
     ) -> io::Result<Self> {
         let (client, _) = inbox.parts()?;
         let own = client.tcp().local_addr()?.ip();
-        let bind = |ip: IpAddr| UdpSocket::bind(SocketAddr::new(ip, 0));
-        // A host may lack one of the families.
-        let outer = [
-            bind(Ipv4Addr::UNSPECIFIED.into()).await.ok(),
-            bind(Ipv6Addr::UNSPECIFIED.into()).await.ok(),
-        ];
         Ok(Self {
-            shared,
             opened,
-            inner: bind(own).await?,
-            outer,
+            inner: UdpSocket::bind(SocketAddr::new(own, 0)).await?,
+            outer: Outer::open(shared, &opened.user).await,
             client: Mutex::new(SocketAddr::new(
                 peer.source.ip(),
                 announced_port(&opened.target, peer.source.ip()),
             )),
-            table: Mutex::default(),
         })
     }
 
@@ -124,63 +111,41 @@ impl<'a> Association<'a> {
 
     /// From the client to wherever its datagrams say.
     async fn up(&self, mut purse: Purse<'_>) -> Ending {
-        let mut lookups = JoinSet::new();
+        let mut lookups = LookUps::default();
         loop {
-            let outcome = tokio::select! {
+            let sent = tokio::select! {
                 received = receive::from(&self.inner) => match received {
                     Err(error) => Err(error.into()),
                     Ok((bytes, from)) => self.send_on(&bytes, from, &mut lookups, &mut purse).await,
                 },
-                Some(found) = lookups.join_next() => match found {
-                    Ok((target, Some(address), data)) => {
-                        self.table.lock().remember(target, address);
-                        self.send(&data, address, &mut purse).await
-                    }
-                    // No such name, or a forbidden one.
-                    _ => Ok(()),
-                },
+                (data, address) = self.outer.found(&mut lookups) => {
+                    self.outer.send(&data, address, &mut purse).await
+                }
             };
-            if let Err(ending) = outcome {
+            if let Err(ending) = sent {
                 return ending;
             }
         }
     }
 
-    /// Sends one datagram of the client's on, or has its name looked up first.
+    /// Sends one datagram of the client's on, or has its name looked up first; says
+    /// whether it was sent.
     async fn send_on(
         &self,
         bytes: &[u8],
         from: SocketAddr,
-        lookups: &mut JoinSet<(Target, Option<SocketAddr>, Vec<u8>)>,
+        lookups: &mut LookUps,
         purse: &mut Purse<'_>,
-    ) -> Result<(), Ending> {
+    ) -> Result<bool, Ending> {
         let Ok(datagram) = socks5_udp::parse(bytes) else {
-            return Ok(());
+            return Ok(false);
         };
         if datagram.target.port == 0 || !self.is_the_clients(from) {
-            return Ok(());
+            return Ok(false);
         }
-        let address = match &datagram.target.host {
-            Host::Address(ip) => {
-                let address = SocketAddr::new(ip.to_canonical(), datagram.target.port);
-                let name = self.opened.user.name();
-                self.shared
-                    .egress
-                    .judge(name, address)
-                    .ok()
-                    .map(|()| address)
-            }
-            Host::Name(_) => {
-                let known = self.table.lock().known(&datagram.target);
-                if known.is_none() && lookups.len() < MOST_LOOKUPS {
-                    lookups.spawn(self.look_up(datagram.target, datagram.data.to_vec()));
-                }
-                known
-            }
-        };
-        match address {
-            Some(address) => self.send(datagram.data, address, purse).await,
-            None => Ok(()),
+        match self.outer.route(datagram.target, datagram.data, lookups) {
+            Some(address) => self.outer.send(datagram.data, address, purse).await,
+            None => Ok(false),
         }
     }
 
@@ -196,43 +161,6 @@ impl<'a> Association<'a> {
         client.port() == from.port()
     }
 
-    fn look_up(
-        &self,
-        target: Target,
-        data: Vec<u8>,
-    ) -> impl Future<Output = (Target, Option<SocketAddr>, Vec<u8>)> + Send + 'static {
-        let (shared, user) = (Arc::clone(self.shared), self.opened.user.clone());
-        let families = self.outer.each_ref().map(Option::is_some);
-        async move {
-            let found = shared.egress.addresses(&user, &target).await;
-            let usable = |address: &SocketAddr| families[usize::from(address.is_ipv6())];
-            let first = found.ok().and_then(|found| found.into_iter().find(usable));
-            (target, first, data)
-        }
-    }
-
-    /// Sends `data` to a judged address, if the budget lets it.
-    async fn send(
-        &self,
-        data: &[u8],
-        address: SocketAddr,
-        purse: &mut Purse<'_>,
-    ) -> Result<(), Ending> {
-        let Some(socket) = &self.outer[usize::from(address.is_ipv6())] else {
-            return Ok(());
-        };
-        if !purse.pay(data.len()).await? {
-            return Ok(());
-        }
-        self.table.lock().sent_to(address);
-        match socket.send_to(data, address).await {
-            Ok(_) => purse.count(data.len()),
-            // No route, or too large for it: lost, as on the way.
-            Err(_) => purse.keep(data.len()),
-        }
-        Ok(())
-    }
-
     /// From where the client has sent something, to the client.
     async fn down(&self, mut purse: Purse<'_>) -> Ending {
         loop {
@@ -243,17 +171,9 @@ impl<'a> Association<'a> {
     }
 
     async fn answer(&self, purse: &mut Purse<'_>) -> Result<(), Ending> {
-        let [v4, v6] = &self.outer;
-        let (data, from) = tokio::select! {
-            received = receive::from_if(v4.as_ref()) => received?,
-            received = receive::from_if(v6.as_ref()) => received?,
-        };
+        let (data, from) = self.outer.receive().await?;
         let client = *self.client.lock();
-        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-        if client.port() == 0 || !self.table.lock().is_peer(from) {
-            return Ok(());
-        }
-        if !purse.pay(data.len()).await? {
+        if client.port() == 0 || !purse.pay(data.len()).await? {
             return Ok(());
         }
         let mut bytes = Vec::with_capacity(socks5_udp::MAX_REPLY_HEADER + data.len());

@@ -5,13 +5,11 @@
 //! address. What counts is the data without headers.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,17 +19,13 @@ use super::udp::Receiver;
 use super::{random, unix_now};
 use crate::config::UdpLimit;
 use crate::metrics::Protocol;
+use crate::protocol::Target;
 use crate::protocol::shadowsocks::datagram::Sender;
-use crate::protocol::{Host, Target};
 use crate::relay::{Ending, Lane, Lanes, Purse};
 use crate::server::Shared;
-use crate::session::datagrams::receive;
-use crate::session::datagrams::table::Table;
+use crate::session::datagrams::outer::{LookUps, Outer};
 use crate::sessions::About;
 use crate::users::Authenticated;
-
-/// Names that are being looked up at once; a datagram to one more is dropped.
-const MOST_LOOKUPS: usize = 16;
 
 /// What a client has sent.
 #[derive(Debug)]
@@ -57,12 +51,9 @@ pub(super) struct Association {
 /// The parts that both directions use.
 struct Open<'a> {
     association: &'a Association,
-    outer: [Option<UdpSocket>; 2],
-    table: Mutex<Table>,
+    outer: Outer,
     moved: Mutex<Instant>,
 }
-
-type LookUps = JoinSet<(Target, Option<SocketAddr>, Vec<u8>)>;
 
 impl Association {
     /// Serves until it is silent too long, or must not go on.
@@ -70,15 +61,9 @@ impl Association {
         let front = &self.receiver.front;
         let source = self.client.lock().ip().to_canonical();
         let present = front.presence.enter_udp(&self.user, source);
-        let bind = |ip: IpAddr| UdpSocket::bind(SocketAddr::new(ip, 0));
         let open = Open {
             association: self,
-            // A host may lack one of the families.
-            outer: [
-                bind(Ipv4Addr::UNSPECIFIED.into()).await.ok(),
-                bind(Ipv6Addr::UNSPECIFIED.into()).await.ok(),
-            ],
-            table: Mutex::default(),
+            outer: Outer::open(&self.shared, &self.user).await,
             moved: Mutex::new(Instant::now()),
         };
         let about = About {
@@ -141,24 +126,19 @@ impl Open<'_> {
 
     /// From the client to wherever its datagrams say.
     async fn up(&self, mut purse: Purse<'_>, inbox: &mut mpsc::Receiver<Heard>) -> Ending {
-        let mut lookups = LookUps::new();
+        let mut lookups = LookUps::default();
         loop {
-            let outcome = tokio::select! {
+            let sent = tokio::select! {
                 heard = inbox.recv() => match heard {
                     Some(heard) => self.send_on(heard, &mut lookups, &mut purse).await,
                     // Another one has taken this one's place.
                     None => Err(Ending::Finished),
                 },
-                Some(found) = lookups.join_next() => match found {
-                    Ok((target, Some(address), data)) => {
-                        self.table.lock().remember(target, address);
-                        self.send(&data, address, &mut purse).await
-                    }
-                    // No such name, or a forbidden one.
-                    _ => Ok(()),
-                },
+                (data, address) = self.outer.found(&mut lookups) => {
+                    self.send(&data, address, &mut purse).await
+                }
             };
-            if let Err(ending) = outcome {
+            if let Err(ending) = sent {
                 return ending;
             }
         }
@@ -170,72 +150,26 @@ impl Open<'_> {
         lookups: &mut LookUps,
         purse: &mut Purse<'_>,
     ) -> Result<(), Ending> {
-        let association = self.association;
         *self.association.client.lock() = heard.source;
-        let address = match &heard.target.host {
-            Host::Address(ip) => {
-                let address = SocketAddr::new(ip.to_canonical(), heard.target.port);
-                let judged = association
-                    .shared
-                    .egress
-                    .judge(association.user.name(), address);
-                judged.ok().map(|()| address)
-            }
-            Host::Name(_) => {
-                let known = self.table.lock().known(&heard.target);
-                if known.is_none() && lookups.len() < MOST_LOOKUPS {
-                    lookups.spawn(self.look_up(heard.target, heard.data));
-                    return Ok(());
-                }
-                known
-            }
-        };
-        match address {
+        match self.outer.route(heard.target, &heard.data, lookups) {
             Some(address) => self.send(&heard.data, address, purse).await,
             None => Ok(()),
         }
     }
 
-    fn look_up(
-        &self,
-        target: Target,
-        data: Vec<u8>,
-    ) -> impl Future<Output = (Target, Option<SocketAddr>, Vec<u8>)> + Send + 'static {
-        let shared = Arc::clone(&self.association.shared);
-        let user = self.association.user.clone();
-        let families = self.outer.each_ref().map(Option::is_some);
-        async move {
-            let found = shared.egress.addresses(&user, &target).await;
-            let usable = |address: &SocketAddr| families[usize::from(address.is_ipv6())];
-            let first = found.ok().and_then(|found| found.into_iter().find(usable));
-            (target, first, data)
-        }
-    }
-
-    /// Sends `data` to a judged address, if the budget lets it.
     async fn send(
         &self,
         data: &[u8],
         address: SocketAddr,
         purse: &mut Purse<'_>,
     ) -> Result<(), Ending> {
-        let Some(socket) = &self.outer[usize::from(address.is_ipv6())] else {
-            return Ok(());
-        };
-        if !purse.pay(data.len()).await? {
-            return Ok(());
-        }
-        self.table.lock().sent_to(address);
-        match socket.send_to(data, address).await {
-            Ok(_) => self.moved(data.len(), purse),
-            // No route, or too large for it: lost, as on the way.
-            Err(_) => purse.keep(data.len()),
+        if self.outer.send(data, address, purse).await? {
+            self.moved(data.len());
         }
         Ok(())
     }
 
-    fn moved(&self, bytes: usize, purse: &mut Purse<'_>) {
-        purse.count(bytes);
+    fn moved(&self, bytes: usize) {
         self.association.receiver.front.counters.transmitted(bytes);
         *self.moved.lock() = Instant::now();
     }
@@ -256,13 +190,8 @@ impl Open<'_> {
     }
 
     async fn answer(&self, sender: &mut Sender, purse: &mut Purse<'_>) -> Result<(), Ending> {
-        let [v4, v6] = &self.outer;
-        let (data, from) = tokio::select! {
-            received = receive::from_if(v4.as_ref()) => received?,
-            received = receive::from_if(v6.as_ref()) => received?,
-        };
-        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-        if !self.table.lock().is_peer(from) || !purse.pay(data.len()).await? {
+        let (data, from) = self.outer.receive().await?;
+        if !purse.pay(data.len()).await? {
             return Ok(());
         }
         let client = *self.association.client.lock();
@@ -274,7 +203,10 @@ impl Open<'_> {
                 .send_to(&bytes, client)
                 .await
             {
-                Ok(_) => self.moved(data.len(), purse),
+                Ok(_) => {
+                    purse.count(data.len());
+                    self.moved(data.len());
+                }
                 Err(_) => purse.keep(data.len()),
             },
             Err(error) => return Err(Ending::Broken(error)),

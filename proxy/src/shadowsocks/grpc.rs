@@ -400,7 +400,7 @@ impl Service {
                 .collect(),
         };
         for &address in &found {
-            let judged = shared.egress.judge("", address);
+            let judged = shared.egress.judge_by("", &[], address);
             judged.map_err(|error| Status::permission_denied(error.to_string()))?;
         }
         super::source::panel::status(&found, &url)

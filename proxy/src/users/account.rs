@@ -15,7 +15,8 @@ use super::rules::{Beyond, Rules};
 use super::store::{Delta, UserRow};
 use super::waits::Waits;
 use super::{Direction, Limits, Tag, Usage, User};
-use crate::budget::{Budget, Clock};
+use crate::budget::{Budget, Clock, Stake};
+use crate::egress::RuleList;
 
 /// One user: lives as long as the user does, whatever connections come and go,
 /// so that a new connection brings no new burst.
@@ -112,6 +113,8 @@ struct Budgets {
     down: Option<Arc<Budget>>,
     /// For directions without a limit, where the whole server has one.
     free: OnceLock<Arc<Budget>>,
+    /// What each of them has of the limit of the whole server.
+    stake: Stake,
 }
 
 /// Somebody who has proved who they are. Only a login makes one, and only with
@@ -187,8 +190,8 @@ impl Account {
             enabled: state.enabled,
             created_at: self.created_at,
             limits: state.rules.limits.unwrap_or_default(),
-            own: state.own,
-            rules: state.rules,
+            own: state.own.clone(),
+            rules: state.rules.clone(),
             standing: state.standing,
             usage: self.usage(),
             period,
@@ -199,7 +202,7 @@ impl Account {
     pub(crate) fn tagged(&self) -> (User, Tag) {
         let tag = {
             let state = self.state.lock();
-            Tag::of(self.id, &state.password_hash, state.enabled, state.own)
+            Tag::of(self.id, &state.password_hash, state.enabled, &state.own)
         };
         (self.user(), tag)
     }
@@ -263,8 +266,8 @@ impl Account {
         if *state.password_hash != *row.password_hash {
             state.password_hash = row.password_hash.as_str().into();
         }
+        state.rules = own.clone().or(everybody);
         state.own = own;
-        state.rules = own.or(everybody);
         self.review_locked(&mut state, now)
     }
 
@@ -292,9 +295,10 @@ impl Account {
             state.close_all(why);
         }
         let limits = state.limits();
-        if state.applied != limits {
+        let stake = state.rules.stake();
+        if state.applied != limits || state.budgets.stake != stake {
             state.applied = limits;
-            if state.budgets.change(limits, &self.clock) {
+            if state.budgets.change(limits, stake, &self.clock) {
                 self.layout.fetch_add(1, Ordering::Release);
             }
         }
@@ -326,9 +330,17 @@ impl Account {
         let limited = budgets.shared.as_ref().or(own.as_ref());
         limited.map(Arc::clone).or_else(|| {
             self.clock.cap()?;
-            let free = || Arc::new(Budget::new(Policy::None, self.clock.clone()));
+            let free = || {
+                let budget = Budget::new(Policy::None, self.clock.clone());
+                Arc::new(budget.with_stake(budgets.stake))
+            };
             Some(Arc::clone(budgets.free.get_or_init(free)))
         })
+    }
+
+    /// The rules about targets.
+    pub(crate) fn egress(&self) -> RuleList {
+        self.state.lock().rules.egress.clone().unwrap_or_default()
     }
 
     /// As [`Budget::receive_buffer`]; none without a limit.
@@ -430,16 +442,27 @@ impl State {
 
 impl Budgets {
     /// Whether a direction has another budget now.
-    fn change(&mut self, limits: Limits, clock: &Clock) -> bool {
+    fn change(&mut self, limits: Limits, stake: Stake, clock: &Clock) -> bool {
         let [shared, up, down] = limits.policies();
+        self.stake = stake;
+        let made = |policy| Arc::new(Budget::new(policy, clock.clone()).with_stake(stake));
         // Not short-circuiting: each of the three must be changed.
-        change(&mut self.shared, shared, clock)
-            | change(&mut self.up, up, clock)
-            | change(&mut self.down, down, clock)
+        let changed = change(&mut self.shared, shared, made)
+            | change(&mut self.up, up, made)
+            | change(&mut self.down, down, made);
+        let limited = [&self.shared, &self.up, &self.down].into_iter().flatten();
+        limited
+            .chain(self.free.get())
+            .for_each(|budget| budget.set_stake(stake));
+        changed
     }
 }
 
-fn change(budget: &mut Option<Arc<Budget>>, policy: Option<Policy>, clock: &Clock) -> bool {
+fn change(
+    budget: &mut Option<Arc<Budget>>,
+    policy: Option<Policy>,
+    made: impl Fn(Policy) -> Arc<Budget>,
+) -> bool {
     match (budget.as_ref(), policy) {
         (None, None) => false,
         (Some(budget), Some(policy)) => {
@@ -447,7 +470,7 @@ fn change(budget: &mut Option<Arc<Budget>>, policy: Option<Policy>, clock: &Cloc
             false
         }
         (None, Some(policy)) => {
-            *budget = Some(Arc::new(Budget::new(policy, clock.clone())));
+            *budget = Some(made(policy));
             true
         }
         (Some(old), None) => {
@@ -509,9 +532,9 @@ impl Authenticated {
         source: IpAddr,
         addresses: Option<u64>,
     ) -> Result<ConnectionCount, TooMany> {
-        let rules = self.account.state.lock().rules;
+        let rule = self.account.state.lock().rules.max_connections;
         let most = u64::try_from(most).unwrap_or(u64::MAX);
-        let connections = rules.max_connections.map_or(Some(most), |cap| cap.most());
+        let connections = rule.map_or(Some(most), |cap| cap.most());
         let account = Arc::clone(&self.account);
         let place = account.presence.enter(source, connections, addresses)?;
         Ok(ConnectionCount { account, place })

@@ -66,7 +66,7 @@ impl Tag {
         &self.0
     }
 
-    pub(super) fn of(id: i64, password_hash: &str, enabled: bool, own: Rules) -> Self {
+    pub(super) fn of(id: i64, password_hash: &str, enabled: bool, own: &Rules) -> Self {
         let mut hash = Blake2b::<U16>::new();
         hash.update(id.to_le_bytes());
         hash.update([u8::from(enabled)]);
@@ -85,7 +85,7 @@ impl Tag {
 
     pub(super) fn of_row(row: &UserRow) -> Result<Self, RuleError> {
         let own = Rules::from_text(&row.rules)?;
-        Ok(Self::of(row.id, &row.password_hash, row.enabled, own))
+        Ok(Self::of(row.id, &row.password_hash, row.enabled, &own))
     }
 }
 
@@ -100,7 +100,7 @@ impl Users {
     /// What the rules for everybody are called.
     #[must_use]
     pub fn rules_tag(&self) -> Tag {
-        Tag::of(0, "", true, self.rules())
+        Tag::of(0, "", true, &self.rules())
     }
 
     /// Adds one user.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::account::Account;
 use super::calendar::{Moment, Period};
 use super::contact::Contact;
+use super::journal::{Entry, Reached};
 use super::store::{Booked, Delta, Store, StoreError};
 use super::{Direction, PeriodUsage, Usage};
 
@@ -24,10 +25,21 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Writes {
-    /// The number of the last one that was begun.
+    /// The number of the last one that was begun, or of the last entry in the journal.
     sequence: i64,
+    /// The last one of which it is known that it was done.
+    done: i64,
     /// The one of which it is not known whether it was done.
     doubtful: Option<Write>,
+}
+
+/// Entries for the journal.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) entries: Vec<Entry>,
+    /// Whose they are, and how much of each.
+    accounts: Vec<(Arc<Account>, Usage)>,
+    pub(super) reached: Reached,
 }
 
 #[derive(Debug)]
@@ -55,6 +67,8 @@ struct Books {
     stored: Booked,
     /// What of the counted is in there.
     flushed: Usage,
+    /// What of the counted is in the journal, or was before the database had it.
+    kept: Usage,
     /// The first instant of the current period.
     period_start: Moment,
 }
@@ -73,27 +87,20 @@ impl Ledger {
     }
 
     /// Adds what waits to the database, all of it or, on error, none: what was
-    /// not written is written next time, and nothing twice.
-    pub(crate) async fn flush(&self, store: &Store) -> Result<(), StoreError> {
+    /// not written is written next time, and nothing twice. Says up to which number
+    /// the database has everything then.
+    pub(crate) async fn flush(&self, store: &Store) -> Result<i64, StoreError> {
         self.resolve(store).await?;
-        let accounts = std::mem::take(&mut *self.waiting.lock());
-        if accounts.is_empty() {
-            return Ok(());
-        }
-        let deltas: Vec<_> = accounts.iter().map(|account| account.delta()).collect();
-        let parts = accounts
-            .into_iter()
-            .zip(&deltas)
-            .map(|(account, delta)| (account, delta.usage))
-            .collect();
-        let sequence = self.begin(parts);
+        let Some((sequence, deltas)) = self.begin() else {
+            return Ok(self.writes.lock().done);
+        };
         let booked = store.add_usage(sequence, &deltas).await?;
         let booked: std::collections::HashMap<_, _> = booked.into_iter().collect();
-        for (account, delta) in self.end() {
+        self.end(sequence, |account, delta| {
             let booked = booked.get(&account.id()).copied();
             account.counters().settle(delta, booked);
-        }
-        Ok(())
+        });
+        Ok(sequence)
     }
 
     /// Finds out about a write of which it is not known whether it was done.
@@ -107,34 +114,108 @@ impl Ledger {
         let Some(sequence) = doubtful else {
             return Ok(());
         };
-        let done = store.last_written().await? >= sequence;
-        for (account, delta) in self.end() {
-            if done {
+        let done = store.last_written().await?;
+        self.end(done, |account, delta| {
+            if done >= sequence {
                 account.counters().settle(delta, None);
             } else {
-                self.list(&account);
+                self.list(account);
             }
-        }
+        });
         Ok(())
     }
 
-    /// From here on a write is doubtful until it has ended.
-    fn begin(&self, parts: Vec<(Arc<Account>, Usage)>) -> i64 {
+    /// What is counted and not in the journal yet, as entries for it, and what the
+    /// database may have of those before. To be called again only when it is known
+    /// whether they were written; if they were not, [`Kept::forget`].
+    pub(super) fn to_keep(&self) -> Kept {
         let mut writes = self.writes.lock();
+        let reached = Reached {
+            done: writes.done,
+            doubtful: writes.doubtful.as_ref().map(|write| write.sequence),
+        };
+        let mut kept = Kept {
+            entries: Vec::new(),
+            accounts: Vec::new(),
+            reached,
+        };
+        if let Some(write) = &writes.doubtful {
+            let parts = write.parts.iter();
+            let parts = parts.map(|(account, delta)| (account, Some(*delta)));
+            kept.add(write.sequence, parts);
+        }
+        let waiting = self.waiting.lock();
+        if kept.add(writes.sequence + 1, waiting.iter().map(|it| (it, None))) {
+            writes.sequence += 1;
+        }
+        kept
+    }
+
+    /// Takes all that waits; from here on that write is doubtful until it has ended.
+    /// None if nothing waits.
+    fn begin(&self) -> Option<(i64, Vec<Delta>)> {
+        let mut writes = self.writes.lock();
+        let accounts = std::mem::take(&mut *self.waiting.lock());
+        if accounts.is_empty() {
+            return None;
+        }
+        let deltas: Vec<_> = accounts.iter().map(|account| account.delta()).collect();
+        let usages = deltas.iter().map(|delta| delta.usage);
+        let parts = accounts.into_iter().zip(usages).collect();
         writes.sequence += 1;
         let sequence = writes.sequence;
         writes.doubtful = Some(Write { sequence, parts });
-        sequence
+        Some((sequence, deltas))
     }
 
-    fn end(&self) -> Vec<(Arc<Account>, Usage)> {
-        let write = self.writes.lock().doubtful.take();
-        write.map(|write| write.parts).unwrap_or_default()
+    /// The doubtful write has ended, and the database has all up to the number `done`;
+    /// `each` of its parts is settled before anybody looks.
+    fn end(&self, done: i64, each: impl Fn(&Arc<Account>, Usage)) {
+        let mut writes = self.writes.lock();
+        writes.done = writes.done.max(done);
+        let write = writes.doubtful.take();
+        for (account, delta) in write.iter().flat_map(|write| &write.parts) {
+            each(account, *delta);
+        }
     }
 
     fn list(&self, account: &Arc<Account>) {
         if !account.counters().listed.swap(true, Ordering::SeqCst) {
             self.waiting.lock().push(Arc::clone(account));
+        }
+    }
+}
+
+impl Kept {
+    /// Adds an entry with what of these is not in the journal: of their parts in a
+    /// write, or of all that is counted. False if that is nothing.
+    fn add<'a>(
+        &mut self,
+        sequence: i64,
+        parts: impl Iterator<Item = (&'a Arc<Account>, Option<Usage>)>,
+    ) -> bool {
+        let mut deltas = Vec::new();
+        for (account, part) in parts {
+            if let Some(delta) = account.counters().keep(account.id(), part) {
+                self.accounts.push((Arc::clone(account), delta.usage));
+                deltas.push(delta);
+            }
+        }
+        if deltas.is_empty() {
+            return false;
+        }
+        self.entries.push(Entry {
+            sequence,
+            at: Moment::now(),
+            deltas,
+        });
+        true
+    }
+
+    /// They were not written: they are among those of the next time.
+    pub(super) fn forget(self) {
+        for (account, delta) in self.accounts {
+            account.counters().forget(delta);
         }
     }
 }
@@ -203,6 +284,29 @@ impl Counters {
             usage: self.counted() - books.flushed,
             period_start: books.period_start,
         }
+    }
+
+    /// What is not in the journal yet, of a part of what is not in the database or of
+    /// all of it; from here on it is.
+    fn keep(&self, id: i64, part: Option<Usage>) -> Option<Delta> {
+        let mut books = self.books.lock();
+        let all = part.map_or_else(|| self.counted(), |part| books.flushed + part);
+        let delta = all - books.kept.or_more(books.flushed);
+        if delta == Usage::default() {
+            return None;
+        }
+        books.kept = books.kept.or_more(all);
+        Some(Delta {
+            id,
+            usage: delta,
+            period_start: books.period_start,
+        })
+    }
+
+    /// The last of the journal is not there after all.
+    fn forget(&self, delta: Usage) {
+        let mut books = self.books.lock();
+        books.kept = books.kept - delta;
     }
 
     /// `delta` has been written, and led to what the database holds now.
@@ -310,11 +414,9 @@ mod tests {
             let before = stored(&store).await;
             account.count(Direction::Up, 10);
             // As `flush` does, but nobody hears of the outcome.
-            let accounts = std::mem::take(&mut *ledger.waiting.lock());
-            let delta = accounts[0].delta();
-            let sequence = ledger.begin(vec![(Arc::clone(&account), delta.usage)]);
+            let (sequence, deltas) = ledger.begin().unwrap();
             if was_done {
-                store.add_usage(sequence, &[delta]).await.unwrap();
+                store.add_usage(sequence, &deltas).await.unwrap();
             }
             account.count(Direction::Up, 1);
             assert_eq!(account.usage().total(), before + 11);
@@ -322,6 +424,79 @@ mod tests {
             assert_eq!(stored(&store).await, before + 11, "done: {was_done}");
             assert_eq!(account.usage().total(), before + 11);
         }
+    }
+
+    /// However far the database came, what it and the journal have together is all.
+    #[tokio::test]
+    async fn the_journal_has_what_the_database_has_not_and_nothing_twice() {
+        for was_done in [true, false] {
+            let (_folder, store, ledger, account) = books().await;
+            account.count(Direction::Up, 1);
+            ledger.flush(&store).await.unwrap();
+            let mut journal = Vec::new();
+            account.count(Direction::Up, 10);
+            let (sequence, deltas) = ledger.begin().unwrap();
+            account.count(Direction::Down, 100);
+            journal.extend(ledger.to_keep().entries);
+            account.count(Direction::Up, 1_000);
+            ledger.to_keep().forget();
+            journal.extend(ledger.to_keep().entries);
+            assert!(ledger.to_keep().entries.is_empty());
+            if was_done {
+                store.add_usage(sequence, &deltas).await.unwrap();
+            }
+            let all: u64 = journal
+                .iter()
+                .filter(|entry| !was_done || entry.sequence > sequence)
+                .flat_map(|entry| &entry.deltas)
+                .map(|delta| delta.usage.total())
+                .sum();
+            assert_eq!(stored(&store).await + all, 1_111, "done: {was_done}");
+            // The process is killed here; another one brings over the rest, once.
+            let next = store.of_another("next");
+            for _ in 0..2 {
+                next.add_left("writer", &journal).await.unwrap();
+                assert_eq!(stored(&store).await, 1_111, "done: {was_done}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn once_the_database_has_a_write_the_journal_before_it_is_void() {
+        let (_folder, store, ledger, account) = books().await;
+        account.count(Direction::Up, 10);
+        let before = ledger.to_keep().entries;
+        account.count(Direction::Up, 5);
+        let done = ledger.flush(&store).await.unwrap();
+        assert!(before.iter().all(|entry| entry.sequence <= done));
+        account.count(Direction::Up, 1);
+        let after = ledger.to_keep().entries;
+        assert!(after.iter().all(|entry| entry.sequence > done));
+        let journal = [before, after].concat();
+        store.add_left("writer", &journal).await.unwrap();
+        assert_eq!(stored(&store).await, 16);
+    }
+
+    #[tokio::test]
+    async fn what_was_left_behind_belongs_to_its_own_period() {
+        let (_folder, store, _ledger, account) = books().await;
+        let entry = |sequence, start, bytes| Entry {
+            sequence,
+            at: Moment::now(),
+            deltas: vec![Delta {
+                id: account.id(),
+                usage: up(bytes),
+                period_start: Moment::from_unix_seconds(start),
+            }],
+        };
+        let entries = [entry(1, 100, 1), entry(2, 200, 10), entry(3, 100, 100)];
+        store.add_left("gone", &entries).await.unwrap();
+        store
+            .add_left("older", &[entry(1, 100, 1_000)])
+            .await
+            .unwrap();
+        let user = store.snapshot().await.unwrap().users.remove(0);
+        assert_eq!(user.booked, booked(1_111, 200, 10));
     }
 
     #[test]

@@ -86,6 +86,9 @@ pub(super) struct Passwords {
     slots_of_known: Arc<Semaphore>,
     key: [u8; 16],
     verified: Mutex<HashMap<Proof, Verified>>,
+    /// KiB times passes of all that was hashed to verify something.
+    #[cfg(test)]
+    work: Arc<std::sync::atomic::AtomicU64>,
     /// What is being verified now.
     under_way: Mutex<HashMap<Proof, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -142,6 +145,8 @@ impl Passwords {
             slots_of_known: Arc::new(Semaphore::new(1)),
             key: random()?,
             verified: Mutex::default(),
+            #[cfg(test)]
+            work: Arc::default(),
             under_way: Mutex::default(),
         })
     }
@@ -188,6 +193,8 @@ impl Passwords {
         if !may() {
             return Ok(Verdict::Untried);
         }
+        #[cfg(test)]
+        self.note_work(&stored);
         let fits = blocking(slot, move || verify_now(&stored, &password)).await? && exists;
         self.remember(proof, fits);
         Ok(if fits {
@@ -195,6 +202,24 @@ impl Passwords {
         } else {
             Verdict::Wrong { anew: true }
         })
+    }
+
+    #[cfg(test)]
+    fn note_work(&self, stored: &str) {
+        // What is no hash costs nothing to refuse.
+        let cost = PasswordHash::new(stored).map(|hash| Params::try_from(&hash));
+        let Ok(Ok(cost)) = cost else {
+            return;
+        };
+        let work = u64::from(cost.m_cost()) * u64::from(cost.t_cost());
+        self.work
+            .fetch_add(work, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// What verifying has cost so far, in KiB times passes.
+    #[cfg(test)]
+    pub(super) fn work(&self) -> u64 {
+        self.work.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     /// Room for one hash.

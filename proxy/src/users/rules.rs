@@ -9,10 +9,13 @@ use flow::{ByteRate, ByteSize, Policy};
 
 use super::calendar::{CalendarError, Moment, Period};
 use super::limits::{LimitError, LimitText, Limits, token_bucket};
+use super::stake::{FloorRule, Weight};
+use crate::budget::Stake;
+use crate::egress::{RuleList, RuleListError};
 
 /// Rules, each of them optional. For a user, `None` is "as for everybody"; for
 /// everybody, it is the default that each field names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// The bandwidth. Default: unlimited.
     pub limits: Option<Limits>,
@@ -27,6 +30,13 @@ pub struct Rules {
     pub expires: Option<Expiry>,
     /// What holds beyond quota and expiry. Default: refuse.
     pub beyond: Option<Beyond>,
+    /// Which targets may be reached: asked after the config's rules for one user and
+    /// before its rules for everybody. Default: none.
+    pub egress: Option<RuleList>,
+    /// The share in what is left of the server's own limit. Default: 1.
+    pub weight: Option<Weight>,
+    /// What is assured of the server's own limit. Default: what the config says.
+    pub floor: Option<FloorRule>,
 }
 
 /// How many there may be.
@@ -73,7 +83,7 @@ pub enum Beyond {
 
 /// Changes of rules: the outer `None` leaves a rule as it is, the inner one
 /// makes it that for everybody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RulesChange {
     /// The bandwidth.
     pub limits: Option<Option<Limits>>,
@@ -87,6 +97,12 @@ pub struct RulesChange {
     pub expires: Option<Option<Expiry>>,
     /// What holds beyond quota and expiry.
     pub beyond: Option<Option<Beyond>>,
+    /// Which targets may be reached.
+    pub egress: Option<Option<RuleList>>,
+    /// The share in the server's own limit.
+    pub weight: Option<Option<Weight>>,
+    /// What is assured of it.
+    pub floor: Option<Option<FloorRule>>,
 }
 
 /// Why a rule is none.
@@ -101,6 +117,15 @@ pub enum RuleError {
         /// What was written.
         given: String,
     },
+    /// Of the weight.
+    #[error("{given:?} is no weight: write a whole number from 1 to 1000")]
+    Weight {
+        /// What was written.
+        given: String,
+    },
+    /// Of the targets.
+    #[error(transparent)]
+    Egress(#[from] RuleListError),
     /// Of a size or a rate.
     #[error(transparent)]
     Unit(#[from] UnitError),
@@ -118,11 +143,14 @@ pub(crate) struct RulesText {
     pub quota: Option<String>,
     pub expires: Option<String>,
     pub beyond: Option<String>,
+    pub egress: Option<String>,
+    pub weight: Option<String>,
+    pub floor: Option<String>,
 }
 
 impl RulesText {
     /// In the order of the columns of the tables.
-    pub(crate) fn columns(&self) -> [&Option<String>; 8] {
+    pub(crate) fn columns(&self) -> [&Option<String>; 11] {
         let LimitText { shared, up, down } = &self.limits;
         [
             shared,
@@ -133,6 +161,9 @@ impl RulesText {
             &self.quota,
             &self.expires,
             &self.beyond,
+            &self.egress,
+            &self.weight,
+            &self.floor,
         ]
     }
 }
@@ -148,6 +179,9 @@ impl Rules {
             quota: self.quota.or(everybody.quota),
             expires: self.expires.or(everybody.expires),
             beyond: self.beyond.or(everybody.beyond),
+            egress: self.egress.or_else(|| everybody.egress.clone()),
+            weight: self.weight.or(everybody.weight),
+            floor: self.floor.or(everybody.floor),
         }
     }
 
@@ -161,6 +195,9 @@ impl Rules {
             quota: change.quota.unwrap_or(self.quota),
             expires: change.expires.unwrap_or(self.expires),
             beyond: change.beyond.unwrap_or(self.beyond),
+            egress: change.egress.clone().unwrap_or(self.egress),
+            weight: change.weight.unwrap_or(self.weight),
+            floor: change.floor.unwrap_or(self.floor),
         }
     }
 
@@ -188,7 +225,12 @@ impl Rules {
         }
     }
 
-    pub(crate) fn to_text(self) -> RulesText {
+    /// What is had of the server's own limit.
+    pub(crate) fn stake(&self) -> Stake {
+        Stake::of(self.weight, self.floor)
+    }
+
+    pub(crate) fn to_text(&self) -> RulesText {
         RulesText {
             limits: self.limits.map(Limits::to_text).unwrap_or_default(),
             max_connections: self.max_connections.map(|cap| cap.to_string()),
@@ -196,6 +238,9 @@ impl Rules {
             quota: self.quota.map(|quota| quota.to_string()),
             expires: self.expires.map(|expiry| expiry.to_string()),
             beyond: self.beyond.map(|beyond| beyond.to_string()),
+            egress: self.egress.as_ref().map(RuleList::to_string),
+            weight: self.weight.map(|weight| weight.to_string()),
+            floor: self.floor.map(|floor| floor.to_string()),
         }
     }
 
@@ -207,15 +252,20 @@ impl Rules {
             quota: read(&text.quota)?,
             expires: read(&text.expires)?,
             beyond: read(&text.beyond)?,
+            egress: read(&text.egress)?,
+            weight: read(&text.weight)?,
+            floor: read(&text.floor)?,
         })
     }
 }
 
 fn read<T>(text: &Option<String>) -> Result<Option<T>, RuleError>
 where
-    T: FromStr<Err = RuleError>,
+    T: FromStr,
+    RuleError: From<T::Err>,
 {
-    text.as_deref().map(str::parse).transpose()
+    let parse = |text: &str| text.parse::<T>().map_err(RuleError::from);
+    text.as_deref().map(parse).transpose()
 }
 
 impl From<Limits> for Rules {
@@ -360,6 +410,9 @@ mod tests {
             quota: Some("10 GB/monthly@15".parse().unwrap()),
             expires: Some("2027-01-31".parse().unwrap()),
             beyond: Some("8 kB/s".parse().unwrap()),
+            egress: Some("deny * 25, allow 10.1.0.0/16 443".parse().unwrap()),
+            weight: Some("3".parse().unwrap()),
+            floor: Some("5 kB/s".parse().unwrap()),
         };
         assert_eq!(Rules::from_text(&rules.to_text()).unwrap(), rules);
         let silent = Rules::default();
@@ -368,6 +421,7 @@ mod tests {
         let text = rules.to_text();
         assert_eq!(text.quota.as_deref(), Some("10000000000B/monthly@15"));
         assert_eq!(text.expires.as_deref(), Some("2027-01-31T00:00:00Z"));
+        assert_eq!(text.floor.as_deref(), Some("5000B/s"));
     }
 
     #[test]
@@ -381,7 +435,7 @@ mod tests {
             quota: Some(Quota::None),
             ..Rules::default()
         };
-        let both = own.or(&everybody);
+        let both = own.clone().or(&everybody);
         assert_eq!(both.max_connections, Some(Cap::AtMost(5)));
         assert_eq!(both.quota_bytes(), None);
         let change = RulesChange {
@@ -400,6 +454,10 @@ mod tests {
         assert!("10GB/yearly".parse::<Quota>().is_err());
         assert!("soon".parse::<Expiry>().is_err());
         assert!("8".parse::<Beyond>().is_err());
+        assert!("0".parse::<Weight>().is_err());
+        assert!("1001".parse::<Weight>().is_err());
+        assert!("1.5".parse::<Weight>().is_err());
+        assert!("5".parse::<FloorRule>().is_err());
     }
 
     #[test]

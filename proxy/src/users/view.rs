@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::limits::LimitText;
 use super::rules::RulesText;
-use super::{Cap, RuleError, Rules, RulesChange, Standing, Usage, User};
+use super::{Cap, RuleError, Rules, RulesChange, Standing, Usage, User, Weight};
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +102,12 @@ pub struct RulesView {
     pub expires: Option<String>,
     /// `refuse`, or a rate.
     pub beyond: Option<String>,
+    /// Rules about targets, as in `deny * 25, allow 10.1.0.0/16 443-444`, or `none`.
+    pub egress: Option<String>,
+    /// The share in what is left of the server's own limit, 1 to 1000.
+    pub weight: Option<u32>,
+    /// What is assured of the server's own limit: a rate, or `none`.
+    pub floor: Option<String>,
 }
 
 /// A number, or the word `none`.
@@ -208,6 +214,9 @@ impl From<&Rules> for RulesView {
             quota: rules.quota.map(|quota| quota.to_string()),
             expires: rules.expires.map(|expires| expires.to_string()),
             beyond: rules.beyond.map(|beyond| beyond.to_string()),
+            egress: rules.egress.as_ref().map(ToString::to_string),
+            weight: rules.weight.map(Weight::get),
+            floor: rules.floor.map(|floor| floor.to_string()),
         }
     }
 }
@@ -230,6 +239,9 @@ impl RulesView {
             quota: self.quota.clone(),
             expires: self.expires.clone(),
             beyond: self.beyond.clone(),
+            egress: self.egress.clone(),
+            weight: self.weight.map(|weight| weight.to_string()),
+            floor: self.floor.clone(),
         })
     }
 }
@@ -248,6 +260,9 @@ pub fn change_body(change: &RulesChange) -> Value {
         "quota" => change.quota.is_some(),
         "expires" => change.expires.is_some(),
         "beyond" => change.beyond.is_some(),
+        "egress" => change.egress.is_some(),
+        "weight" => change.weight.is_some(),
+        "floor" => change.floor.is_some(),
         _ => change.limits.is_some(),
     });
     Value::Object(keys)

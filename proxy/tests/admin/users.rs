@@ -113,6 +113,13 @@ async fn a_patch_is_done_whole_or_not_at_all() {
         (&done["enabled"], &done["max_addresses"]),
         (&json!(false), &json!(2))
     );
+    let rules = r#"{"egress": "deny * 25,allow *", "weight": 3, "floor": "5 kB/s"}"#;
+    let done = proxy.ask("PATCH", "/api/v1/users/ada", rules).await.json();
+    assert_eq!(done["egress"], "deny * 25, allow *");
+    assert_eq!(
+        (&done["weight"], &done["floor"]),
+        (&json!(3), &json!("5000B/s"))
+    );
 }
 
 #[tokio::test]

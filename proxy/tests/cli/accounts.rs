@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::*;
 
 /// What a user's JSON says of their own rules.
-const RULES: [&str; 8] = [
+const RULES: [&str; 11] = [
     "limit_shared",
     "limit_up",
     "limit_down",
@@ -18,6 +18,9 @@ const RULES: [&str; 8] = [
     "quota",
     "expires",
     "beyond",
+    "egress",
+    "weight",
+    "floor",
 ];
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -58,6 +61,22 @@ fn a_users_life() {
         (&set["limit_up"], &set["limit_shared"]),
         (&Value::Null, &Value::Null)
     );
+    // Words with spaces, so not by the helper that splits at them.
+    let mut command = place.command("user set ada --weight 3 --floor 5kB/s --json");
+    let rules = "deny * 25,allow 10.1.0.0/16 443-444";
+    let set = command.args(["--egress", rules]).output().unwrap();
+    let set: Value = serde_json::from_slice(&set.stdout).unwrap();
+    assert_eq!(set["egress"], "deny * 25, allow 10.1.0.0/16 443-444");
+    assert_eq!(
+        (&set["weight"], &set["floor"]),
+        (&json!(3), &json!("5000B/s"))
+    );
+    let set = place.json("user set ada --reset egress,weight --json");
+    assert_eq!(
+        (&set["egress"], &set["weight"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(set["floor"], "5000B/s");
     let set = place.json("user set ada --unlimited --json");
     assert_eq!(set["limit_shared"], "none");
     assert_eq!(set["limit_down"], Value::Null);

@@ -54,7 +54,7 @@ fn database(path: &Path, statements: &'static str) {
 fn what_is_exported_comes_back_the_same() {
     let from = Place::new();
     from.json("user add ada --password-file password --rate 5000B/s --quota 10GB/weekly@friday --max-connections 5 --json");
-    from.json("user add bob --password-file password --rate-up 1kB/s --expires 2100-01-01 --beyond refuse --max-addresses none --json");
+    from.json("user add bob --password-file password --rate-up 1kB/s --expires 2100-01-01 --beyond refuse --max-addresses none --egress none --weight 7 --floor none --json");
     from.json("user add eve --password-file password --unlimited --json");
     from.json("user disable eve --json");
     let server = from.serve("");

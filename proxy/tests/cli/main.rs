@@ -10,6 +10,7 @@ mod accounts;
 #[cfg(feature = "admin")]
 mod admin;
 mod import;
+mod journal;
 mod logs;
 mod operation;
 #[cfg(feature = "otlp")]

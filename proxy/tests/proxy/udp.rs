@@ -17,11 +17,15 @@ struct Client {
 }
 
 async fn associate(proxy: &Proxy, host: &str, announced: [u8; 6]) -> Client {
+    associate_as(proxy, NAME, host, announced).await
+}
+
+async fn associate_as(proxy: &Proxy, name: &str, host: &str, announced: [u8; 6]) -> Client {
     let mut control = TcpStream::connect((host, proxy.address.port()))
         .await
         .unwrap();
     control
-        .write_all(&socks5_login(NAME, PASSWORD))
+        .write_all(&socks5_login(name, PASSWORD))
         .await
         .unwrap();
     let mut request = vec![5, 3, 0, 1];
@@ -89,8 +93,26 @@ impl Client {
     }
 }
 
+/// Whether datagrams of a user's get to `target`, which sends them back, by its address
+/// and by a name; nothing else may come between.
+pub(crate) async fn reaches(proxy: &Proxy, name: &str, target: SocketAddr, expected: bool) -> bool {
+    let client = associate_as(proxy, name, "127.0.0.1", [0; 6]).await;
+    let by_name = named("127.0.0.1", target.port());
+    let mut answers = Vec::new();
+    for header in [header(target), by_name] {
+        client.send(header, b"x").await;
+        let mut bytes = [0; 64];
+        let heard = client.socket.recv_from(&mut bytes);
+        // What is forbidden is dropped without a word.
+        let patience = Duration::from_millis(if expected { 60_000 } else { 300 });
+        answers.push(tokio::time::timeout(patience, heard).await.is_ok());
+    }
+    assert_eq!(answers[0], answers[1]);
+    answers[0]
+}
+
 /// Sends back what it gets.
-async fn udp_echo(address: &str) -> SocketAddr {
+pub(crate) async fn udp_echo(address: &str) -> SocketAddr {
     let socket = UdpSocket::bind(address).await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {

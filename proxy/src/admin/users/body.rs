@@ -5,8 +5,9 @@ use flow::{ByteRate, ByteSize};
 use serde::{Deserialize, Deserializer};
 
 use super::super::problem::{Kind, Problem};
+use crate::egress::RuleList;
 use crate::users::view::CapView;
-use crate::users::{Beyond, Cap, Expiry, Limits, Quota, RulesChange};
+use crate::users::{Beyond, Cap, Expiry, FloorRule, Limits, Quota, RulesChange, Weight};
 
 /// A value, null, or nothing.
 type Maybe<T> = Option<Option<T>>;
@@ -67,6 +68,19 @@ macro_rules! bodies {
             #[serde(default, deserialize_with = "present")]
             #[schema(value_type = Option<String>, max_length = 64, pattern = r"^(refuse|[1-9][0-9]{0,8} ?(k|M|G)?B/s)$")]
             beyond: Maybe<String>,
+            /// Which targets may be reached, as in `deny * 25, allow 10.1.0.0/16 443-444`,
+            /// or `none`; the first rule about a resolved address decides.
+            #[serde(default, deserialize_with = "present")]
+            #[schema(value_type = Option<String>, max_length = 4096, pattern = r"^(none|(allow|deny) ([*]|10[.][0-9][.]0[.]0/16)( [1-9][0-9]{0,3})?)$")]
+            egress: Maybe<String>,
+            /// The share in what is left of the limit of the whole server.
+            #[serde(default, deserialize_with = "present")]
+            #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+            weight: Maybe<u32>,
+            /// What is assured of the limit of the whole server: a rate, or `none`.
+            #[serde(default, deserialize_with = "present")]
+            #[schema(value_type = Option<String>, max_length = 64, pattern = r"^(none|[1-9][0-9]{0,8} ?(k|M|G)?B/s)$")]
+            floor: Maybe<String>,
         }
 
         impl $name {
@@ -83,6 +97,12 @@ macro_rules! bodies {
                     quota: read::<Quota>("quota", &self.quota)?,
                     expires: read::<Expiry>("expires", &self.expires)?,
                     beyond: read::<Beyond>("beyond", &self.beyond)?,
+                    egress: read::<RuleList>("egress", &self.egress)?,
+                    weight: read::<Weight>(
+                        "weight",
+                        &self.weight.map(|weight| weight.map(|weight| weight.to_string())),
+                    )?,
+                    floor: read::<FloorRule>("floor", &self.floor)?,
                 })
             }
         }
@@ -251,6 +271,9 @@ mod tests {
             (r#"{"limit_up": "sr-tcm"}"#, "limit_up: "),
             (r#"{"max_addresses": 0}"#, "max_addresses: "),
             (r#"{"expires": "soon"}"#, "expires: "),
+            (r#"{"egress": "deny example.com"}"#, "egress: "),
+            (r#"{"weight": 0}"#, "weight: "),
+            (r#"{"floor": "5"}"#, "floor: "),
             (r#"{"quotas": "none"}"#, "unknown field"),
             (r#"{"quota": 5}"#, "string"),
         ] {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use flow::{ByteRate, ByteSize, Policy};
-use proxy::users::{Beyond, Cap, Expiry, Quota, RulesChange};
+use proxy::egress::RuleList;
+use proxy::users::{Beyond, Cap, Expiry, FloorRule, Quota, RulesChange, Weight};
 use proxy::{Limits, PasswordCost, Users};
 
 use super::books::Books;
@@ -64,6 +65,17 @@ pub(crate) struct RuleArgs {
     /// What holds beyond quota and expiry: `refuse`, or a rate to slow down to.
     #[arg(long, value_name = "refuse|RATE")]
     beyond: Option<Beyond>,
+    /// Which targets may be reached, the first rule about a resolved address decides:
+    /// "allow|deny NETWORK|ADDRESS|* [PORT|PORT-PORT]" with commas between, as in
+    /// "allow 10.1.0.0/16 443, deny * 25", or `none`.
+    #[arg(long, value_name = "RULES")]
+    egress: Option<RuleList>,
+    /// The share in what is left of the limit of the whole server, from 1 to 1000.
+    #[arg(long, value_name = "NUMBER")]
+    weight: Option<Weight>,
+    /// What is assured of the limit of the whole server: a rate, or `none`.
+    #[arg(long, value_name = "RATE")]
+    floor: Option<FloorRule>,
 }
 
 /// What can be set back.
@@ -82,6 +94,9 @@ enum Rule {
     Quota,
     Expires,
     Beyond,
+    Egress,
+    Weight,
+    Floor,
 }
 
 #[derive(Args)]
@@ -180,6 +195,9 @@ impl RuleArgs {
             quota: self.quota.map(Some),
             expires: self.expires.map(Some),
             beyond: self.beyond.map(Some),
+            egress: self.egress.clone().map(Some),
+            weight: self.weight.map(Some),
+            floor: self.floor.map(Some),
         })
     }
 
@@ -194,6 +212,9 @@ impl RuleArgs {
                 Rule::Quota => change.quota.replace(None).is_some(),
                 Rule::Expires => change.expires.replace(None).is_some(),
                 Rule::Beyond => change.beyond.replace(None).is_some(),
+                Rule::Egress => change.egress.replace(None).is_some(),
+                Rule::Weight => change.weight.replace(None).is_some(),
+                Rule::Floor => change.floor.replace(None).is_some(),
             };
             if twice {
                 return Err(Failure::request("one rule is both set and reset"));

@@ -65,6 +65,9 @@ struct Line {
     quota: Option<String>,
     expires: Option<String>,
     beyond: Option<String>,
+    egress: Option<String>,
+    weight: Option<u32>,
+    floor: Option<String>,
     #[serde(default)]
     upload_bytes: u64,
     #[serde(default)]
@@ -102,6 +105,9 @@ fn record(line: Line) -> Result<UserRecord, String> {
         quota: parse(line.quota)?,
         expires: parse(line.expires)?,
         beyond: parse(line.beyond)?,
+        egress: parse(line.egress)?,
+        weight: parse(line.weight.map(|weight| weight.to_string()))?,
+        floor: parse(line.floor)?,
     };
     let mut record = UserRecord::new(line.name, secret, rules);
     record.enabled = line.enabled.unwrap_or(true);

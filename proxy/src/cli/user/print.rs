@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use proxy::users::view::{RulesView, StandingView, UsageView, UserView};
-use proxy::users::{Beyond, Cap, Expiry, Quota};
+use proxy::users::{Beyond, Cap, Expiry, FloorRule, Quota};
 use proxy::{Limits, Rules};
 use serde_json::{Value, json};
 
@@ -136,6 +136,15 @@ fn described(rules: &Rules) -> String {
     }
     if let Some(Beyond::SlowTo(rate)) = rules.beyond {
         parts.push(format!("then {}B/s", rate.get()));
+    }
+    if let Some(egress) = rules.egress.as_ref().filter(|it| !it.as_slice().is_empty()) {
+        parts.push(format!("targets {egress}"));
+    }
+    if let Some(weight) = rules.weight {
+        parts.push(format!("weight {weight}"));
+    }
+    if let Some(FloorRule::AtLeast(rate)) = rules.floor {
+        parts.push(format!("floor {}B/s", rate.get()));
     }
     parts.join("  ")
 }

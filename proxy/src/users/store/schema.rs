@@ -33,6 +33,12 @@ const STEPS: &[Step] = &[
         include_str!("../../../migrations/sqlite/0004_audit.sql"),
         include_str!("../../../migrations/postgres/0004_audit.sql"),
     ),
+    (
+        5,
+        "stakes",
+        include_str!("../../../migrations/sqlite/0005_stakes.sql"),
+        include_str!("../../../migrations/postgres/0005_stakes.sql"),
+    ),
 ];
 
 /// What brings a database of `kind` to the current schema.

@@ -2,7 +2,9 @@
 
 use sqlx::Row;
 
-use super::{Store, StoreError, found, from_column, to_column};
+use super::changes::found;
+use super::rows::{from_column, to_column};
+use super::{Store, StoreError};
 use crate::users::{Access, Usage};
 
 /// One row of access.

@@ -90,7 +90,7 @@ async fn every_change_moves_the_revision_and_usage_does_not(store: &Store) {
     for change in [
         Change::Enabled(false),
         Change::PasswordHash("x".into()),
-        Change::Rules(quota),
+        Change::Rules(quota.clone()),
     ] {
         let (revision, row) = store
             .change("a", std::slice::from_ref(&change), None, None)
