@@ -89,6 +89,10 @@ struct Run {
     /// Listen here for applications. Whoever reaches it uses your account.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Carry datagrams of SOCKS5, too, where the server is spoken with under TLS: they
+    /// are not, and whoever is on the way reads them.
+    #[arg(long)]
+    plain_datagrams: bool,
     #[command(flatten)]
     password: PasswordArg,
 }
@@ -199,7 +203,10 @@ async fn command(cli: Cli) -> Result<(), Failure> {
             let saved = Account::password_path(&path);
             let given = run.password.password_file.as_deref();
             let password = secret::of(given, Some(&saved)).await?;
-            let remote = Remote::new(&account, password)?;
+            let mut remote = Remote::new(&account, password)?;
+            if run.plain_datagrams {
+                remote.allow_plain_datagrams();
+            }
             let listener = TcpListener::bind(run.listen)
                 .await
                 .map_err(|error| Failure::Environment(format!("{}: {error}", run.listen)))?;

@@ -1,5 +1,5 @@
-//! The applications' side: SOCKS5 without a password, and HTTP: CONNECT, and
-//! requests with `http://` URLs, of which a connection carries one.
+//! The applications' side: SOCKS5 without a password (CONNECT and UDP ASSOCIATE), and
+//! HTTP: CONNECT, and requests with `http://` URLs, of which a connection carries one.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proxy::protocol::http::{self, Forward, Kind, Status, answer};
 use proxy::protocol::opening::{self, Opening, Openings};
-use proxy::protocol::socks5::{self, Code};
+use proxy::protocol::socks5::{self, Code, Command};
 use proxy::protocol::{Target, WireError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -50,8 +50,18 @@ pub(crate) async fn serve(listener: TcpListener, remote: Remote) {
     }
 }
 
-/// What an application wants: where to, and what to pass on if that is not a stream.
-type Asked = (Speech, Target, Option<Forward>);
+/// What an application wants: with or from where, and what.
+type Asked = (Speech, Target, Wish);
+
+/// What is to be done with a target.
+enum Wish {
+    /// A stream to it.
+    Stream,
+    /// One message passed on to it, and its answer back.
+    Message(Forward),
+    /// Datagrams from it.
+    Datagrams,
+}
 
 /// One application.
 struct Door {
@@ -75,18 +85,27 @@ impl Door {
     async fn serve(mut self, remote: &Remote) -> io::Result<()> {
         self.application.set_nodelay(true)?;
         let asked = tokio::time::timeout(DEADLINE, self.request()).await;
-        let Some((speech, target, message)) = asked?? else {
+        let Some((speech, target, wish)) = asked?? else {
             return self.linger().await;
         };
-        match remote.open(&target).await {
-            Ok(tunnel) if message.is_some() => {
-                if let Some(message) = message {
-                    let (application, heard) = (&mut self.application, &mut self.heard);
-                    message::pass_on(application, heard, tunnel, &message).await?;
-                }
+        let served = match wish {
+            Wish::Datagrams => match remote.associate().await {
+                Ok(datagrams) => return datagrams.serve(&mut self.application, &target).await,
+                Err(error) => Err(error),
+            },
+            Wish::Stream => remote.open(&target).await.map(|tunnel| (tunnel, None)),
+            Wish::Message(message) => {
+                let opened = remote.open(&target).await;
+                opened.map(|tunnel| (tunnel, Some(message)))
+            }
+        };
+        match served {
+            Ok((tunnel, Some(message))) => {
+                let (application, heard) = (&mut self.application, &mut self.heard);
+                message::pass_on(application, heard, tunnel, &message).await?;
                 self.linger().await
             }
-            Ok(mut tunnel) => {
+            Ok((mut tunnel, None)) => {
                 let mut words = speech.connected();
                 words.append(&mut tunnel.early);
                 self.application.write_all(&words).await?;
@@ -122,8 +141,16 @@ impl Door {
             return Ok(None);
         }
         self.application.write_all(&socks5::METHOD_FREE).await?;
-        match self.hear(socks5::request).await? {
-            Ok(target) => Ok(Some((Speech::Socks5, target, None))),
+        let accepted = [Command::Connect, Command::UdpAssociate];
+        let request = |bytes: &[u8]| socks5::request_among(bytes, &accepted);
+        match self.hear(request).await? {
+            Ok(request) => {
+                let wish = match request.command {
+                    Command::Connect => Wish::Stream,
+                    Command::UdpAssociate => Wish::Datagrams,
+                };
+                Ok(Some((Speech::Socks5, request.target, wish)))
+            }
             Err(error) => {
                 let reply = socks5::reply(Code::of(error), socks5::UNBOUND);
                 self.application.write_all(&reply).await?;
@@ -135,11 +162,11 @@ impl Door {
     async fn http(&mut self) -> io::Result<Option<Asked>> {
         let status = match self.hear(http::request).await? {
             Ok(request) => {
-                let message = match request.kind {
-                    Kind::Connect => None,
-                    Kind::Forward(message) => Some(message),
+                let wish = match request.kind {
+                    Kind::Connect => Wish::Stream,
+                    Kind::Forward(message) => Wish::Message(message),
                 };
-                return Ok(Some((Speech::Http, request.target, message)));
+                return Ok(Some((Speech::Http, request.target, wish)));
             }
             Err(error) => Status::of(error),
         };
@@ -191,6 +218,7 @@ impl Speech {
         let code = match error {
             RemoteError::Target(code) => *code,
             RemoteError::Timeout => Code::HostUnreachable,
+            RemoteError::NoDatagrams(_) => Code::CommandNotSupported,
             _ => Code::GeneralFailure,
         };
         match self {

@@ -204,8 +204,8 @@ impl Fetch {
 
 impl Way {
     async fn ask(&self, request: &[u8]) -> Result<ResponseText, Failure> {
-        let stream = dial(&self.server, self.tls, self.roots.as_deref()).await?;
-        let mut talk = Talk::new(stream);
+        let (stream, peer) = dial(&self.server, self.tls, self.roots.as_deref()).await?;
+        let mut talk = Talk::new(stream, peer);
         talk.say(request).await?;
         let len = talk.hear(https_relay::length).await?;
         let blob = talk

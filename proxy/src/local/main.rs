@@ -10,6 +10,7 @@
 
 mod account;
 mod cli;
+mod datagrams;
 mod door;
 #[cfg(feature = "https-service")]
 mod fetch;

@@ -1,6 +1,7 @@
 //! The remote proxy: reaching it, logging in, asking for targets.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use proxy::protocol::auth_target::{Operation, Reply};
 use proxy::protocol::client::{Unsendable, auth_target, http, line, socks5};
 use proxy::protocol::socks5::{Code, Command};
-use proxy::protocol::{Credentials, Dialect, Target, WireError};
+use proxy::protocol::{Credentials, Dialect, Host, Target, WireError};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -17,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::account::{Account, Server};
+use crate::datagrams::Datagrams;
 
 /// From the first packet to the remote's verdict about a target.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -31,6 +33,8 @@ pub(crate) struct Remote {
     dialect: Dialect,
     credentials: Credentials,
     tls: Option<Tls>,
+    /// Whether datagrams may go in the clear where streams are under TLS.
+    plain_datagrams: bool,
 }
 
 /// Why the remote does not serve.
@@ -52,6 +56,8 @@ pub(crate) enum RemoteError {
     Target(Code),
     #[error(transparent)]
     Unsendable(#[from] Unsendable),
+    #[error("no datagrams: {0}")]
+    NoDatagrams(&'static str),
     #[error("cannot trust anybody: {0}")]
     Roots(String),
 }
@@ -75,7 +81,13 @@ impl Remote {
                 password,
             },
             tls: tls.transpose()?,
+            plain_datagrams: false,
         })
+    }
+
+    /// Lets datagrams go, which are never under TLS, although streams are.
+    pub(crate) fn allow_plain_datagrams(&mut self) {
+        self.plain_datagrams = true;
     }
 
     /// Makes the account.
@@ -136,6 +148,37 @@ impl Remote {
         in_time(opened).await
     }
 
+    /// A way for datagrams, where the dialect has one.
+    pub(crate) async fn associate(&self) -> Result<Datagrams, RemoteError> {
+        if self.dialect != Dialect::Socks5 {
+            return Err(RemoteError::NoDatagrams(
+                "the dialect that is spoken with the server has none; log in with --dialect socks5",
+            ));
+        }
+        if self.tls.is_some() && !self.plain_datagrams {
+            return Err(RemoteError::NoDatagrams(
+                "they would not be under TLS; run with --plain-datagrams if they may be read on the way",
+            ));
+        }
+        let associated = async {
+            let mut talk = self.connect().await?;
+            let peer = talk.peer.ip();
+            let anywhere = Target {
+                host: Host::Address(Ipv4Addr::UNSPECIFIED.into()),
+                port: 0,
+            };
+            let request = socks5::request(Command::UdpAssociate, &anywhere)?;
+            self.socks5_login(&mut talk).await?;
+            talk.say(&request).await?;
+            let reply = talk.hear(socks5::reply).await?;
+            match reply.code {
+                Code::Succeeded => Datagrams::new(talk.stream, peer, &reply.bound).await,
+                code => Err(RemoteError::Target(code)),
+            }
+        };
+        in_time(associated).await
+    }
+
     async fn socks5_login(&self, talk: &mut Talk) -> Result<(), RemoteError> {
         let words = [&socks5::GREETING[..], &socks5::password(&self.credentials)?].concat();
         talk.say(&words).await?;
@@ -177,15 +220,18 @@ impl Remote {
     }
 
     async fn connect(&self) -> Result<Talk, RemoteError> {
-        let stream = connect(&self.server, self.tls.as_ref()).await?;
-        Ok(Talk::new(stream))
+        let (stream, peer) = connect(&self.server, self.tls.as_ref()).await?;
+        Ok(Talk::new(stream, peer))
     }
 }
 
 type Tls = (TlsConnector, ServerName<'static>);
 
-/// A connection to a server.
-async fn connect(server: &Server, tls: Option<&Tls>) -> Result<Box<dyn Duplex>, RemoteError> {
+/// A connection to a server, and where that is.
+async fn connect(
+    server: &Server,
+    tls: Option<&Tls>,
+) -> Result<(Box<dyn Duplex>, SocketAddr), RemoteError> {
     let unreachable = |source| RemoteError::Unreachable {
         server: server.to_string(),
         source,
@@ -194,11 +240,12 @@ async fn connect(server: &Server, tls: Option<&Tls>) -> Result<Box<dyn Duplex>, 
         .await
         .map_err(unreachable)?;
     socket.set_nodelay(true)?;
+    let peer = socket.peer_addr()?;
     match tls {
-        None => Ok(Box::new(socket)),
+        None => Ok((Box::new(socket), peer)),
         Some((connector, name)) => {
             let secured = connector.connect(name.clone(), socket).await;
-            Ok(Box::new(secured.map_err(unreachable)?))
+            Ok((Box::new(secured.map_err(unreachable)?), peer))
         }
     }
 }
@@ -209,7 +256,7 @@ pub(crate) async fn dial(
     server: &Server,
     tls: bool,
     roots: Option<&Path>,
-) -> Result<Box<dyn Duplex>, RemoteError> {
+) -> Result<(Box<dyn Duplex>, SocketAddr), RemoteError> {
     let tls = tls.then(|| connector(server, roots)).transpose()?;
     connect(server, tls.as_ref()).await
 }
@@ -222,13 +269,18 @@ async fn in_time<T>(work: impl Future<Output = Result<T, RemoteError>>) -> Resul
 /// A connection in its handshake.
 pub(crate) struct Talk {
     stream: Box<dyn Duplex>,
+    peer: SocketAddr,
     heard: Vec<u8>,
 }
 
 impl Talk {
-    pub(crate) fn new(stream: Box<dyn Duplex>) -> Self {
+    pub(crate) fn new(stream: Box<dyn Duplex>, peer: SocketAddr) -> Self {
         let heard = Vec::new();
-        Self { stream, heard }
+        Self {
+            stream,
+            peer,
+            heard,
+        }
     }
 
     pub(crate) async fn say(&mut self, words: &[u8]) -> io::Result<()> {
