@@ -1,14 +1,23 @@
 //! One HTTP message after another: each dialled, answered and judged for
 //! itself, on one connection of the client's.
 //!
-//! The origin gets a connection of its own for each message, and is told so:
-//! nothing that it sends too much can be taken for the answer to another.
+//! The connection to an origin is kept for the next message if that is of the same
+//! user's, for the same target and soon, and if it can be sent again should the origin
+//! have closed meanwhile. An origin that has sent too much, or has sent something
+//! unasked, is let go: that is no answer to another message. No other client, and no
+//! other user of the same client's, ever gets it.
 //!
 //! What counts as payload, and draws from the user's budget, is every byte that
 //! is passed on: heads as they are written anew, bodies with their framing. What
 //! the proxy says itself does not count.
 
 use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::turn::Turn;
@@ -17,20 +26,27 @@ use super::{
     linger, reject, tunnel,
 };
 use crate::protocol::http::Status;
+use crate::protocol::{Dialect, Target};
 use crate::server::Shared;
+use crate::users::Authenticated;
 
 mod exchange;
 
 use exchange::{Answered, Failure, Progress};
 
+/// How long an origin's connection waits for another request: less than origins do.
+const KEPT: Duration = Duration::from_secs(4);
+
 /// Serves one request after another, until one does not leave the connection
 /// as it was or turns it into a tunnel.
 pub(super) async fn serve(mut inbox: Inbox, shared: &Shared, peer: &Peer, mut opened: Opened) {
+    let mut kept = None;
     loop {
         let Wish::Answer(message) = &opened.wish else {
+            drop(kept);
             return tunnel::serve(inbox, shared, peer, &opened).await;
         };
-        match pass_on(&mut inbox, shared, peer, &opened, message).await {
+        match pass_on(&mut inbox, shared, peer, &opened, message, &mut kept).await {
             After::Next => {}
             After::Close => return linger(inbox).await,
             After::Reset => return inbox.reset(),
@@ -70,6 +86,7 @@ async fn pass_on(
     peer: &Peer,
     opened: &Opened,
     message: &Message,
+    kept: &mut Option<Origin>,
 ) -> After {
     let log = Log::new(shared, peer, opened);
     let most = shared.caps.connections_per_user;
@@ -81,29 +98,47 @@ async fn pass_on(
         Ok(turn) => turn,
         Err(error) => return refuse(inbox, &log, &error).await,
     };
-    let dialled = turn.run(dial(shared, &log)).await;
-    let mut origin = match dialled.unwrap_or(Err(SessionError::Slow)) {
-        Ok(origin) => origin,
-        Err(error) => {
-            turn.failed();
-            return refuse(inbox, &log, &error).await;
-        }
-    };
+    let mut again = kept
+        .take()
+        .filter(|kept| kept.serves(shared, opened, message));
     let mut lanes = log.lanes();
     let idle = shared.timeouts.half_closed;
-    let Ok((client, early)) = inbox.parts() else {
-        return After::Close;
-    };
-    let progress = Progress::default();
-    let exchange = async {
-        tokio::select! {
-            outcome = exchange::run(client, early, &mut origin, message, &mut lanes, idle, &progress) => outcome,
-            error = ended(log.session(), &opened.user) => Outcome::Cut(Failure::Ended(error)),
+    let outcome = loop {
+        let reused = again.is_some();
+        let mut origin = match again.take() {
+            Some(kept) => kept.stream,
+            None => match turn.run(dial(shared, &log)).await {
+                Some(Ok(origin)) => origin,
+                failed => {
+                    let error = failed.and_then(Result::err).unwrap_or(SessionError::Slow);
+                    turn.failed();
+                    return refuse(inbox, &log, &error).await;
+                }
+            },
+        };
+        let Ok((client, early)) = inbox.parts() else {
+            return After::Close;
+        };
+        let progress = Progress::default();
+        let exchange = async {
+            tokio::select! {
+                outcome = exchange::run(client, early, &mut origin, message, &mut lanes, idle, &progress) => outcome,
+                error = ended(log.session(), &opened.user) => Outcome::Cut(Failure::Ended(error)),
+            }
+        };
+        let outcome = match turn.run(exchange).await {
+            Some(outcome) => outcome,
+            None => progress.failed(Failure::Slow),
+        };
+        match &outcome {
+            // It had closed before it heard of the request (RFC 9112, section 9.3.1).
+            Outcome::Unanswered(_, Failure::OriginGone(_)) if reused && progress.is_silent() => {}
+            Outcome::Answered(Answered { stays: true, .. }) => {
+                *kept = Some(Origin::new(origin, opened));
+                break outcome;
+            }
+            _ => break outcome,
         }
-    };
-    let outcome = match turn.run(exchange).await {
-        Some(outcome) => outcome,
-        None => progress.failed(Failure::Slow),
     };
     if !matches!(
         outcome,
@@ -125,6 +160,39 @@ async fn pass_on(
             say(inbox, &words).await
         }
         Outcome::Cut(_) => After::Reset,
+    }
+}
+
+/// A connection to an origin that takes another request.
+struct Origin {
+    stream: TcpStream,
+    target: Target,
+    user: Authenticated,
+    since: Instant,
+}
+
+impl Origin {
+    fn new(stream: TcpStream, opened: &Opened) -> Self {
+        Self {
+            stream,
+            target: opened.target.clone(),
+            user: opened.user.clone(),
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether a message may go there: as if it were dialled, and it is as it was left.
+    fn serves(&self, shared: &Shared, opened: &Opened, message: &Message) -> bool {
+        let address = self.stream.peer_addr();
+        let permitted = address.is_ok_and(|it| shared.egress.judge(&opened.user, it).is_ok());
+        let unasked = self.stream.try_read(&mut [0]);
+        let quiet = unasked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        self.target == opened.target
+            && Arc::ptr_eq(self.user.account(), opened.user.account())
+            && self.since.elapsed() < KEPT
+            && message.forward.may_be_repeated()
+            && permitted
+            && quiet
     }
 }
 

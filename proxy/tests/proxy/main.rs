@@ -19,6 +19,7 @@ mod listeners;
 mod postgres;
 mod pysocks;
 mod relay;
+mod reuse;
 mod rules;
 mod support;
 #[cfg(feature = "tls")]

@@ -55,6 +55,15 @@ impl Forward {
         head
     }
 
+    /// Whether it does no harm to send it twice: it has no body and asks for nothing to
+    /// be changed (RFC 9110, section 9.2.1).
+    #[must_use]
+    pub fn may_be_repeated(&self) -> bool {
+        let method = self.lines.split(|&byte| byte == b' ').next();
+        let safe: [&[u8]; 3] = [b"GET", b"HEAD", b"OPTIONS"];
+        self.framing == Framing::None && method.is_some_and(|method| safe.contains(&method))
+    }
+
     /// How the body ends.
     #[must_use]
     pub const fn framing(&self) -> Framing {

@@ -26,6 +26,8 @@ pub(super) struct Answered {
     pub(super) status: u16,
     /// Whether the client may send another request.
     pub(super) next: bool,
+    /// Whether the origin takes another one.
+    pub(super) stays: bool,
 }
 
 /// Why there is no whole answer.
@@ -71,6 +73,8 @@ pub(super) struct Progress {
     uploaded: AtomicBool,
     /// The client has got the beginning of a final answer.
     answering: AtomicBool,
+    /// The origin has said something.
+    heard: AtomicBool,
 }
 
 impl Progress {
@@ -84,13 +88,18 @@ impl Progress {
         }
     }
 
+    /// Whether the origin has not said a word.
+    pub(super) fn is_silent(&self) -> bool {
+        !self.heard.load(Ordering::Relaxed)
+    }
+
     /// Returns when nothing has moved for `idle` (or up to a quarter longer).
     async fn silence(&self, idle: Duration) {
         silence(&self.moved, idle).await;
     }
 }
 
-/// Sends `message` to `origin`, its body beginning with `early`, and the answer
+/// Sends `message` to `origin` (and that it closes, unless the client may go on), its body beginning with `early`, and the answer
 /// to `client`. What follows the body is left in `early`.
 pub(super) async fn run(
     client: &mut Client,
@@ -144,7 +153,7 @@ async fn upload(
     lane: &mut Lane,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let head = message.forward.head(true, false);
+    let head = message.forward.head(true, message.keep_alive);
     let sent = async {
         send(&mut sink, &head, lane, progress).await?;
         let body = message.forward.body();
@@ -202,7 +211,7 @@ async fn pass_answer(
 ) -> Result<Answered, Fault> {
     let mut bytes = Vec::new();
     for _ in 0..=MAX_INTERIM {
-        let response = head(source, &mut bytes, message.forward.asked()).await?;
+        let response = head(source, &mut bytes, message.forward.asked(), progress).await?;
         if response.is_interim() {
             send(sink, &response.head(true, true), lane, progress).await?;
             continue;
@@ -215,6 +224,8 @@ async fn pass_answer(
         return Ok(Answered {
             status: response.status,
             next: stays && response.is_delimited(),
+            // What it has said beyond its answer is an answer to nothing.
+            stays: stays && response.keep_alive && bytes.is_empty(),
         });
     }
     Err(WireError::from(Malformed::Interim).into())
@@ -225,6 +236,7 @@ async fn head(
     source: &mut (impl AsyncRead + Unpin),
     bytes: &mut Vec<u8>,
     asked: Asked,
+    progress: &Progress,
 ) -> Result<Response, Fault> {
     loop {
         if let Some((response, used)) = response(bytes, asked)? {
@@ -234,6 +246,7 @@ async fn head(
         if read(source, bytes).await? == 0 {
             return Err(Fault::Source(io::ErrorKind::UnexpectedEof.into()));
         }
+        progress.heard.store(true, Ordering::Relaxed);
     }
 }
 
