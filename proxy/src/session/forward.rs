@@ -25,8 +25,8 @@ use super::{
     Log, Message, Opened, Peer, SessionError, Wish, answer, dial, ended, handshake, in_time,
     linger, reject, tunnel,
 };
+use crate::protocol::Target;
 use crate::protocol::http::Status;
-use crate::protocol::{Dialect, Target};
 use crate::server::Shared;
 use crate::users::Authenticated;
 

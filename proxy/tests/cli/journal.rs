@@ -48,12 +48,7 @@ impl Away for Sqlite {
 }
 
 #[cfg(feature = "postgres")]
-#[expect(dead_code, reason = "the other test of it uses the rest")]
-#[path = "../common/postgres.rs"]
-mod postgres;
-
-#[cfg(feature = "postgres")]
-impl Away for postgres::Postgres {
+impl Away for crate::postgresql::Postgres {
     fn url(&self) -> String {
         Self::url(self)
     }
@@ -81,7 +76,7 @@ fn a_server_that_is_killed_without_sqlite_loses_nothing_that_was_kept() {
 #[cfg(feature = "postgres")]
 #[test]
 fn a_server_that_is_killed_without_postgresql_loses_nothing_that_was_kept() {
-    if let Some(mut database) = postgres::Postgres::start() {
+    if let Some(mut database) = crate::postgresql::Postgres::start() {
         killed_while_away(&Place::new(), &mut database);
     }
 }

@@ -17,6 +17,9 @@ mod operation;
 mod otlp;
 #[cfg(all(feature = "admin", feature = "postgres"))]
 mod postgres;
+#[cfg(feature = "postgres")]
+#[path = "../common/postgres.rs"]
+mod postgresql;
 mod serving;
 mod support;
 #[cfg(all(feature = "admin", feature = "tls"))]

@@ -5,10 +5,7 @@ use serde_json::Value;
 use super::admin::ask_at;
 use crate::support::*;
 
-#[path = "../common/postgres.rs"]
-mod server;
-
-use server::Postgres;
+use crate::postgresql::Postgres;
 
 #[test]
 fn the_audit_log_is_kept_in_postgresql_too() {
