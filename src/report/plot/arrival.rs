@@ -144,13 +144,10 @@ impl Worst {
         let at = self.at - self.from;
         let mark = Stroke::solid(Ink::Muted, 1.0);
         panel.line(scene, &[(at, panel.y.low()), (at, panel.y.high())], mark);
-        let driver = if drivers_of(subject, results, &self.algorithm).len() > 1 {
-            format!(" ({})", self.driver)
-        } else {
-            String::new()
-        };
+        let of_several = drivers_of(subject, results, &self.algorithm).len() > 1;
+        let whose = if of_several { &*self.driver } else { "worst" };
         let words = format!(
-            "worst{driver}: {} at {}",
+            "{whose}: {} at {}",
             quantity(Unit::Bytes, self.bytes, 3),
             quantity(Unit::Seconds, self.at, 3)
         );
