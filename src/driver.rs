@@ -6,6 +6,7 @@ pub mod kernel;
 pub mod model;
 pub mod proxy;
 pub mod real;
+pub mod requests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -21,6 +21,7 @@ mod level;
 mod load;
 mod loss;
 mod moments;
+pub mod requests;
 mod schedule;
 mod second;
 mod series;

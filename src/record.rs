@@ -34,3 +34,39 @@ pub trait Recorder {
         let _ = (after, flow);
     }
 }
+
+/// What became of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// When it was due, whenever it was sent: everything is counted from here.
+    pub due: Timestamp,
+    /// How much later it was sent.
+    pub late: Nanos,
+    /// When a worker began with it; `None`: none did.
+    pub started: Option<Timestamp>,
+    /// When its fate was known to who had asked.
+    pub ended: Timestamp,
+    /// Its fate.
+    pub outcome: RequestOutcome,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestOutcome {
+    /// Served.
+    Good,
+    /// There was no room in the queue.
+    QueueFull,
+    /// It waited too long.
+    QueueTimeout,
+    /// It ran too long.
+    RequestTimeout,
+    /// Something else: a connection that broke.
+    Failed,
+}
+
+/// Where a driver of requests reports what happened, in any order.
+pub trait RequestRecorder {
+    /// One request is over.
+    fn request(&mut self, record: RequestRecord);
+}

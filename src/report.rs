@@ -17,6 +17,7 @@ mod json;
 mod metric;
 pub mod plain;
 mod plot;
+pub mod requests;
 #[cfg(test)]
 mod sample;
 mod scene;
@@ -332,14 +333,19 @@ pub fn load(dir: &Path) -> Result<Report, ReportError> {
                 rows => rows?,
             },
         },
-        host: match folder::json(&dir.join(folder::HOST_JSON)) {
-            // Whoever keeps a report may leave out the file that says on which machine it was made.
-            Err(ReportError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Host::default()
-            }
-            host => host?,
-        },
+        host: host_of(dir)?,
     })
+}
+
+/// Where and when the report in the folder `dir` was made, as far as it says so.
+fn host_of(dir: &Path) -> Result<Host, ReportError> {
+    match folder::json(&dir.join(folder::HOST_JSON)) {
+        // Whoever keeps a report may leave out the file that says on which machine it was made.
+        Err(ReportError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(Host::default())
+        }
+        host => host,
+    }
 }
 
 #[cfg(test)]

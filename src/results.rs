@@ -3,7 +3,11 @@
 //! The report draws from these rows and from nothing else, so that a folder of
 //! CSV files can be drawn again without running anything.
 
+mod requests;
+
 use serde::{Deserialize, Serialize};
+
+pub use requests::RequestRow;
 
 /// One run of one algorithm under one driver: a row of `summary.csv`, and with
 /// `user` filled in a row of `users.csv`. What a driver cannot know is `None`

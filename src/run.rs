@@ -1,6 +1,7 @@
 //! The pipeline: a scenario goes through its drivers, their records through the
 //! metrics, and the figures come out in a fixed order, whatever the number of threads.
 
+mod requests;
 mod watch;
 
 use std::ops::Range;
@@ -18,6 +19,8 @@ use crate::progress::{Progress, Stage};
 use crate::results::{Results, Row};
 use crate::scenario::{Algorithm, DriverKind, Scenario};
 use watch::Watch;
+
+pub use requests::{RequestsFinished, requests};
 
 /// Repetitions between two looks at how narrow the intervals are; too few for a look
 /// are fewer than RFC 7640 asks for.

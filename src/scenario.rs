@@ -7,6 +7,7 @@ mod load;
 pub(crate) mod metric;
 mod offered;
 pub mod problem;
+pub mod requests;
 mod section;
 pub mod sweep;
 mod write;
@@ -21,6 +22,7 @@ use traffic::Pattern;
 pub use file::{Origin, Overrides, parse};
 pub use load::LoadError;
 pub use offered::Traces;
+pub use requests::{Loaded, RequestScenario};
 pub use sweep::Sweep;
 
 /// A scenario, resolved: every default filled in, every field checked against the others.

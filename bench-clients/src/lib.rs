@@ -10,6 +10,8 @@
 //! - [`receiver`] reads as it comes, verifies every byte and stamps each read;
 //! - [`drive`] runs both for many flows on one [`Clock`] and returns their logs.
 //!
+//! [`service`] does the same for requests instead of streams.
+//!
 //! ```
 //! use bench_clients::{
 //!     Behaviour, Clock, Direction, FlowPlan, Identify, RunPlan, SocketOptions, Target, Via, drive_all,
@@ -54,6 +56,7 @@ pub mod process;
 pub mod program;
 pub mod receiver;
 pub mod sender;
+pub mod service;
 pub mod target;
 mod task;
 pub mod window;

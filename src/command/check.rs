@@ -7,14 +7,15 @@ use miette::Report;
 
 use super::{Failure, Outcome, counted, print};
 use crate::cli::CheckArgs;
-use crate::scenario::{Overrides, Scenario};
+use crate::scenario::{DriverKind, Loaded, Overrides, RequestScenario, Scenario};
 
 pub(super) fn run(args: &CheckArgs) -> Result<Outcome, Failure> {
     let mut mistakes = Vec::new();
     let mut good = String::new();
     for file in &args.files {
-        match Scenario::load(file, &Overrides::default()) {
-            Ok(scenario) => good.push_str(&line(file, &scenario)),
+        match Loaded::load(file, &Overrides::default()) {
+            Ok(Loaded::Bytes(scenario)) => good.push_str(&line(file, &scenario)),
+            Ok(Loaded::Requests(scenario)) => good.push_str(&line_of_requests(file, &scenario)),
             Err(error) => mistakes.push(Report::new(error)),
         }
     }
@@ -46,6 +47,21 @@ fn line(file: &Path, scenario: &Scenario) -> String {
         counted(scenario.claims.len() as u64, "claim"),
     );
     line
+}
+
+/// What a scenario of requests would run, in one line.
+fn line_of_requests(file: &Path, scenario: &RequestScenario) -> String {
+    let cells = |driver: &DriverKind| scenario.cells(*driver).count() as u64;
+    let runs = scenario.drivers.iter().map(cells).sum();
+    format!(
+        "{}: ok, {}, {}, {} of {}, {}\n",
+        file.display(),
+        counted(scenario.services.len() as u64, "service"),
+        counted(scenario.loads.len() as u64, "load"),
+        counted(runs, "run"),
+        scenario.duration,
+        counted(scenario.claims.len() as u64, "claim"),
+    )
 }
 
 fn runs(scenario: &Scenario) -> String {

@@ -1,5 +1,7 @@
 //! `weirgate scenario`: runs scenarios and writes their reports.
 
+mod requests;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,7 +17,7 @@ use crate::progress::Progress;
 use crate::report::{self, Host, Look, Options, ReportError, claims};
 use crate::results::Results;
 use crate::run::{self, Finished, RunError};
-use crate::scenario::Scenario;
+use crate::scenario::{Loaded, Scenario};
 
 /// Where the reports go unless the command line says otherwise.
 const REPORTS: &str = "reports";
@@ -42,7 +44,7 @@ struct SameName {
 struct Job {
     /// What was left out of it, and why.
     notes: Vec<String>,
-    scenario: Scenario,
+    scenario: Loaded,
     folder: PathBuf,
 }
 
@@ -54,7 +56,12 @@ pub(super) fn run(args: &ScenarioArgs) -> Result<Outcome, Failure> {
     }
     let mut outcome = Outcome::Done;
     for job in &jobs {
-        match one(args, job, &stop)? {
+        job.notes.iter().for_each(|line| note(line));
+        let ended = match &job.scenario {
+            Loaded::Bytes(scenario) => one(args, scenario, &job.folder, &stop)?,
+            Loaded::Requests(scenario) => requests::run(args, scenario, &job.folder, &stop)?,
+        };
+        match ended {
             Outcome::Done => {}
             Outcome::Interrupted => return Ok(Outcome::Interrupted),
             worse => outcome = worse,
@@ -70,28 +77,35 @@ fn jobs(args: &ScenarioArgs) -> Result<Vec<Job>, Failure> {
     let mut names: BTreeMap<String, &Path> = BTreeMap::new();
     let mut jobs = Vec::new();
     for file in &args.files {
-        let mut scenario = match Scenario::load(file, &overrides) {
-            Ok(scenario) => scenario,
+        let mut loaded = match Loaded::load(file, &overrides) {
+            Ok(loaded) => loaded,
             Err(error) => {
                 mistakes.push(Report::new(error));
                 continue;
             }
         };
-        if let Some(first) = names.insert(scenario.name.clone(), file) {
+        if let Some(first) = names.insert(loaded.name().to_owned(), file) {
             mistakes.push(Report::new(SameName {
-                name: scenario.name.clone(),
+                name: loaded.name().to_owned(),
                 first: first.to_owned(),
                 second: file.clone(),
             }));
         }
-        if args.start_servers {
-            scenario.start_servers();
-        }
-        let folder = folder(args, &scenario);
-        let notes = leave_out_what_cannot_run(&mut scenario);
+        let folder = folder(args, loaded.name());
+        let notes = match &mut loaded {
+            Loaded::Bytes(scenario) => {
+                if args.start_servers {
+                    scenario.start_servers();
+                }
+                leave_out_what_cannot_run(scenario)
+            }
+            Loaded::Requests(scenario) => {
+                crate::driver::requests::leave_out_what_cannot_run(scenario)
+            }
+        };
         jobs.push(Job {
             notes,
-            scenario,
+            scenario: loaded,
             folder,
         });
     }
@@ -102,28 +116,27 @@ fn jobs(args: &ScenarioArgs) -> Result<Vec<Job>, Failure> {
     }
 }
 
-fn folder(args: &ScenarioArgs, scenario: &Scenario) -> PathBuf {
+fn folder(args: &ScenarioArgs, name: &str) -> PathBuf {
     match &args.out {
         Some(out) if args.files.len() == 1 => out.clone(),
-        Some(out) => out.join(&scenario.name),
-        None => Path::new(REPORTS).join(&scenario.name),
+        Some(out) => out.join(name),
+        None => Path::new(REPORTS).join(name),
     }
 }
 
-fn one(args: &ScenarioArgs, job: &Job, stop: &Stop) -> Result<Outcome, Failure> {
-    let scenario = &job.scenario;
-    job.notes.iter().for_each(|line| note(line));
+fn one(
+    args: &ScenarioArgs,
+    scenario: &Scenario,
+    folder: &Path,
+    stop: &Stop,
+) -> Result<Outcome, Failure> {
     if scenario.drivers.is_empty() || scenario.algorithms.is_empty() {
         note(&format!("{}: nothing is left to run", scenario.name));
         return Ok(Outcome::Done);
     }
     let started = Instant::now();
-    let finished = run::run(scenario, Progress::of_stderr(), stop).map_err(|source| {
-        Failure::environment(CannotRun {
-            name: scenario.name.clone(),
-            source,
-        })
-    })?;
+    let finished = run::run(scenario, Progress::of_stderr(), stop)
+        .map_err(|source| cannot_run(&scenario.name, source))?;
     finished.notes.iter().for_each(|line| note(line));
     let options = Options {
         plots: !args.no_plots,
@@ -134,12 +147,16 @@ fn one(args: &ScenarioArgs, job: &Job, stop: &Stop) -> Result<Outcome, Failure> 
     }
     let mut host = Host::here(started.elapsed());
     host.decisions = cost::decisions(&scenario.algorithms);
-    report::write(&job.folder, scenario, &finished.results, &host, options)
-        .map_err(report_failure)?;
-    show(args, job, &finished)?;
+    report::write(folder, scenario, &finished.results, &host, options).map_err(report_failure)?;
+    show(args, scenario, &finished)?;
     note(&costs(&host));
-    note(&format!("report: {}", job.folder.display()));
+    note(&format!("report: {}", folder.display()));
     Ok(outcome(scenario, &finished))
+}
+
+fn cannot_run(name: &str, source: RunError) -> Failure {
+    let name = name.to_owned();
+    Failure::environment(CannotRun { name, source })
 }
 
 /// What a decision costs here, in one line.
@@ -154,14 +171,10 @@ fn costs(host: &Host) -> String {
     format!("ns per decision, {build}: {}", costs.join(", "))
 }
 
-fn show(args: &ScenarioArgs, job: &Job, finished: &Finished) -> Result<(), Failure> {
-    let (scenario, results) = (&job.scenario, &finished.results);
+fn show(args: &ScenarioArgs, scenario: &Scenario, finished: &Finished) -> Result<(), Failure> {
+    let results = &finished.results;
     if args.json {
-        let mut text = report::summary_json(scenario, results).map_err(report_failure)?;
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        print(&text)
+        print(&report::summary_json(scenario, results).map_err(report_failure)?)
     } else {
         print(&report::tables(scenario, results, Look::of_stdout()))
     }

@@ -4,7 +4,7 @@
 //! Server and load run in this process on two runtimes of their own. Runs go
 //! side by side while their rates add up to little, each as users of its own.
 
-mod server;
+pub(super) mod server;
 
 use std::net::Ipv4Addr;
 

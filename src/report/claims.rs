@@ -56,15 +56,31 @@ fn judge_one(claim: &Claim, ran: bool, results: &Results) -> Verdict {
     } else {
         &results.summary
     };
-    let selected: Vec<&Row> = rows.iter().filter(|row| selects(claim, row)).collect();
+    let selected = rows.iter().filter(|row| selects(claim, row));
+    let runs = selected.map(|row| (figure(row, &claim.metric), place(row)));
+    verdict(
+        words(claim),
+        ran,
+        (claim.at_least, claim.at_most),
+        runs.collect(),
+    )
+}
+
+/// Whether a claim holds in `runs`, of which each has a figure, if it is known, and a name.
+pub(super) fn verdict(
+    claim: String,
+    ran: bool,
+    bounds: (Option<f64>, Option<f64>),
+    runs: Vec<(Option<f64>, String)>,
+) -> Verdict {
     let mut verdict = Verdict {
-        claim: words(claim),
-        outcome: match (ran, selected.is_empty()) {
+        claim,
+        outcome: match (ran, runs.is_empty()) {
             (false, _) => Outcome::NotChecked,
             (true, true) => Outcome::Broken,
             (true, false) => Outcome::Held,
         },
-        runs: selected.len(),
+        runs: runs.len(),
         worst: None,
         place: if ran {
             "no such run".into()
@@ -73,16 +89,16 @@ fn judge_one(claim: &Claim, ran: bool, results: &Results) -> Verdict {
         },
     };
     let mut least_room = f64::INFINITY;
-    for row in selected {
-        let value = figure(row, &claim.metric);
-        let room = value.map_or(f64::NEG_INFINITY, |value| room(claim, value));
+    for (value, place) in runs {
+        let room = value.map_or(f64::NEG_INFINITY, |value| room(bounds, value));
         if room < 0.0 {
             verdict.outcome = Outcome::Broken;
         }
         if room < least_room {
             least_room = room;
             verdict.worst = value;
-            verdict.place = place(row, value.is_some());
+            let unknown = if value.is_some() { "" } else { ": not known" };
+            verdict.place = place + unknown;
         }
     }
     verdict
@@ -100,9 +116,9 @@ fn selects(claim: &Claim, row: &Row) -> bool {
 }
 
 /// How far `value` is from the nearer bound; negative beyond it.
-fn room(claim: &Claim, value: f64) -> f64 {
-    let above = claim.at_least.map_or(f64::INFINITY, |bound| value - bound);
-    let below = claim.at_most.map_or(f64::INFINITY, |bound| bound - value);
+fn room((at_least, at_most): (Option<f64>, Option<f64>), value: f64) -> f64 {
+    let above = at_least.map_or(f64::INFINITY, |bound| value - bound);
+    let below = at_most.map_or(f64::INFINITY, |bound| bound - value);
     let room = above.min(below);
     if room.is_nan() {
         f64::NEG_INFINITY
@@ -117,17 +133,26 @@ pub(super) fn figure(row: &Row, metric: &str) -> Option<f64> {
 }
 
 fn words(claim: &Claim) -> String {
-    let mut words = claim.metric.clone();
-    for (bound, sign) in [(claim.at_least, "≥"), (claim.at_most, "≤")] {
-        if let Some(bound) = bound {
-            words.push_str(&format!(" {sign} {bound}"));
-        }
-    }
     let whom = [
         claim.driver.map(|driver| driver.name().to_owned()),
         claim.algorithm.clone(),
         claim.user.as_ref().map(|user| format!("user {user}")),
     ];
+    in_words(&claim.metric, (claim.at_least, claim.at_most), whom)
+}
+
+/// A claim about `metric` of `whom`, in words.
+pub(super) fn in_words(
+    metric: &str,
+    (at_least, at_most): (Option<f64>, Option<f64>),
+    whom: [Option<String>; 3],
+) -> String {
+    let mut words = metric.to_owned();
+    for (bound, sign) in [(at_least, "≥"), (at_most, "≤")] {
+        if let Some(bound) = bound {
+            words.push_str(&format!(" {sign} {bound}"));
+        }
+    }
     let whom: Vec<String> = whom.into_iter().flatten().collect();
     if !whom.is_empty() {
         words.push_str(&format!(" ({})", whom.join(", ")));
@@ -135,15 +160,14 @@ fn words(claim: &Claim) -> String {
     words
 }
 
-fn place(row: &Row, known: bool) -> String {
-    let unknown = if known { "" } else { ": not known" };
+fn place(row: &Row) -> String {
     let user = if row.user.is_empty() {
         String::new()
     } else {
         format!(", user {}", row.user)
     };
     format!(
-        "{}, {}{user}, repetition {}{unknown}",
+        "{}, {}{user}, repetition {}",
         row.driver, row.algorithm, row.repetition
     )
 }

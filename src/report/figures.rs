@@ -1,7 +1,7 @@
 //! The tables of a report, from its rows.
 
 mod agreement;
-mod column;
+pub(super) mod column;
 mod group;
 mod verdict;
 
@@ -17,7 +17,7 @@ use crate::results::{ON_THE_WAY_S, Results, Row};
 
 pub(super) use agreement::agreement;
 pub(super) use group::{Group, groups};
-pub(super) use verdict::verdict;
+pub(super) use verdict::{capital, of_claims, verdict};
 
 /// The metrics of the table that comes first.
 const MAIN: [Metric; 8] = [

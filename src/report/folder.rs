@@ -42,6 +42,14 @@ pub(super) const FILES: [&str; 27] = [
     "worst-burst.csv",
 ];
 
+/// The same of a report of requests, beside those that both have.
+pub(super) const REQUEST_FILES: [&str; 4] = [
+    "goodput.png",
+    "queue-delay.png",
+    "rejections.png",
+    "response.png",
+];
+
 /// What a folder must hold to be taken for a report.
 pub(super) const SUMMARY_JSON: &str = "summary.json";
 /// The one file that differs from run to run.
@@ -228,7 +236,8 @@ fn keep_foreign(old: &Path, new: &Path) -> Result<(), ReportError> {
     for entry in entries {
         let name = entry.map_err(|source| unwritable(old, source))?.file_name();
         let written_again = new.join(&name).exists();
-        if !written_again && !FILES.iter().any(|file| name == *file) {
+        let ours = FILES.iter().chain(&REQUEST_FILES);
+        if !written_again && !ours.into_iter().any(|file| name == *file) {
             rename(&old.join(&name), &new.join(&name))?;
         }
     }

@@ -9,6 +9,7 @@ use super::figures;
 use super::format::{Unit, chosen};
 use super::metric::{self, Metric};
 use super::plot::{NARROW, Picture, WIDE};
+use super::scene::Scene;
 use super::subject::Subject;
 use super::table::{Cell, Head, Mark, Table};
 use super::{TOOL, VERSION};
@@ -17,8 +18,13 @@ use crate::results::Results;
 /// The page about `results`.
 pub(super) fn page(subject: &Subject, results: &Results, verdicts: &[Verdict]) -> String {
     let mut page = Page::default();
-    page.head(subject);
-    page.answer(subject, results, verdicts);
+    page.head(&subject.name);
+    page.answer(
+        (&subject.name, &subject.question),
+        &figures::verdict(subject, results, verdicts),
+        verdicts,
+        &origin(subject, results),
+    );
     page.section("results", "Results", "Results", |page| {
         page.table(&figures::main(subject, results));
         page.table(&figures::winners(subject, results));
@@ -73,7 +79,7 @@ pub(super) fn page(subject: &Subject, results: &Results, verdicts: &[Verdict]) -
     page.section("run", "What was run", "What was run", |page| {
         page.run(subject, results)
     });
-    page.finish(subject)
+    page.finish(&subject.name, subject.seed)
 }
 
 /// `text` with nothing left in it that means something to a browser.
@@ -94,7 +100,7 @@ pub(super) fn escape(text: &str) -> String {
 
 /// A page under construction.
 #[derive(Default)]
-struct Page {
+pub(super) struct Page {
     head: String,
     body: String,
     contents: Vec<(String, String)>,
@@ -103,39 +109,43 @@ struct Page {
 }
 
 impl Page {
-    fn push(&mut self, html: impl AsRef<str>) {
+    pub(super) fn push(&mut self, html: impl AsRef<str>) {
         self.body.push_str(html.as_ref());
         self.body.push('\n');
     }
 
-    fn head(&mut self, subject: &Subject) {
+    /// What a browser must know of the report `name`.
+    pub(super) fn head(&mut self, name: &str) {
         self.head = format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta name=\"generator\" content=\"{TOOL} {VERSION}\">\n\
              <title>{} – {TOOL}</title>\n<style>\n{}{}</style>\n</head>\n<body>\n",
-            escape(&subject.name),
+            escape(name),
             super::scene::svg_style(),
             style::PAGE
         );
     }
 
     /// Question and verdict, before anything else.
-    fn answer(&mut self, subject: &Subject, results: &Results, verdicts: &[Verdict]) {
+    pub(super) fn answer(
+        &mut self,
+        (name, question): (&str, &str),
+        sentences: &[String],
+        verdicts: &[Verdict],
+        origin: &str,
+    ) {
         let broken = verdicts
             .iter()
             .any(|verdict| verdict.outcome == Outcome::Broken);
-        let sentences: Vec<String> = figures::verdict(subject, results, verdicts)
+        let sentences: Vec<String> = sentences
             .iter()
             .map(|sentence| format!("<p>{}</p>", escape(sentence)))
             .collect();
-        self.push(format!("<header>\n<h1>{}</h1>", escape(&subject.name)));
-        if !subject.question.is_empty() {
-            self.push(format!(
-                "<p class=\"question\">{}</p>",
-                escape(&subject.question)
-            ));
+        self.push(format!("<header>\n<h1>{}</h1>", escape(name)));
+        if !question.is_empty() {
+            self.push(format!("<p class=\"question\">{}</p>", escape(question)));
         }
         self.push(format!(
             "<div class=\"verdict{}\">\n{}\n</div>",
@@ -144,11 +154,18 @@ impl Page {
         ));
         self.push(format!(
             "<p class=\"origin\">{}</p>\n</header>",
-            escape(&origin(subject, results))
+            escape(origin)
         ));
     }
 
-    fn section(&mut self, id: &str, name: &str, title: &str, content: impl FnOnce(&mut Self)) {
+    /// A part with a line in the contents.
+    pub(super) fn section(
+        &mut self,
+        id: &str,
+        name: &str,
+        title: &str,
+        content: impl FnOnce(&mut Self),
+    ) {
         self.contents.push((id.to_owned(), name.to_owned()));
         title.clone_into(&mut self.title);
         self.push(format!(
@@ -160,15 +177,11 @@ impl Page {
     }
 
     fn picture(&mut self, picture: Picture, subject: &Subject, results: &Results) {
-        let label = format!("{}. The file below has the figures.", picture.title());
-        self.push("<figure>");
-        for (width, class) in [(WIDE, "wide"), (NARROW, "narrow")] {
-            self.push(picture.bare(subject, results, width).svg(&label, class));
-        }
-        self.push(format!(
-            "<figcaption>{}</figcaption>\n</figure>",
-            escape(&picture.explanation(subject, results))
-        ));
+        self.figure(
+            picture.title(),
+            &picture.explanation(subject, results),
+            |width| picture.bare(subject, results, width),
+        );
         if let Some(metrics) = behind(picture) {
             let table = figures::detail(picture.title(), subject, results, metrics);
             self.folded(&table, "The figures behind it");
@@ -180,6 +193,19 @@ impl Page {
             } else {
                 picture.stem()
             }
+        ));
+    }
+
+    /// A drawing for wide and for narrow pages, and how to read it.
+    pub(super) fn figure(&mut self, title: &str, explanation: &str, draw: impl Fn(f32) -> Scene) {
+        let label = format!("{title}. The file below has the figures.");
+        self.push("<figure>");
+        for (width, class) in [(WIDE, "wide"), (NARROW, "narrow")] {
+            self.push(draw(width).svg(&label, class));
+        }
+        self.push(format!(
+            "<figcaption>{}</figcaption>\n</figure>",
+            escape(explanation)
         ));
     }
 
@@ -201,7 +227,8 @@ impl Page {
         }
     }
 
-    fn table(&mut self, table: &Table) {
+    /// A table that scrolls by itself.
+    pub(super) fn table(&mut self, table: &Table) {
         // A wide table scrolls in its own box, which the keyboard can reach.
         self.push(format!(
             "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{0}\">\n\
@@ -237,15 +264,7 @@ impl Page {
     }
 
     fn run(&mut self, subject: &Subject, results: &Results) {
-        self.push("<dl>");
-        for (term, words) in facts(subject, results) {
-            self.push(format!(
-                "<dt>{}</dt><dd>{}</dd>",
-                escape(term),
-                escape(&words)
-            ));
-        }
-        self.push("</dl>");
+        self.facts(&facts(subject, results));
         self.table(&algorithms(subject));
         self.table(&senders(subject));
         self.push(
@@ -256,7 +275,21 @@ impl Page {
         );
     }
 
-    fn finish(self, subject: &Subject) -> String {
+    /// Terms and their words.
+    pub(super) fn facts(&mut self, facts: &[(&'static str, String)]) {
+        self.push("<dl>");
+        for (term, words) in facts {
+            self.push(format!(
+                "<dt>{}</dt><dd>{}</dd>",
+                escape(term),
+                escape(words)
+            ));
+        }
+        self.push("</dl>");
+    }
+
+    /// The whole page.
+    pub(super) fn finish(self, name: &str, seed: u64) -> String {
         let links: Vec<String> = self
             .contents
             .iter()
@@ -272,8 +305,8 @@ impl Page {
              <footer><p>{} · seed {} · {TOOL} {VERSION}</p></footer>\n</body>\n</html>\n",
             self.head,
             links.concat(),
-            escape(&subject.name),
-            subject.seed
+            escape(name),
+            seed
         )
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::claims::Verdict;
 use super::{ReportError, SCHEMA_VERSION, TOOL, VERSION};
-use crate::results::{Results, Row};
+use crate::results::{RequestRow, Results, Row};
 use crate::statistics::{Maximum, Summary};
 
 /// The text of `summary.json`: one row a line, so that two runs can be compared by eye.
@@ -16,11 +16,36 @@ pub(super) fn summary(
     results: &Results,
     verdicts: &[Verdict],
 ) -> Result<String, ReportError> {
+    let seeds = results.summary.iter().map(|row| row.seed).collect();
+    let mut text = head(run_toml, seeds)?;
+    section(&mut text, "claims", verdicts, ",")?;
+    section(&mut text, "statistics", &statistics(&results.summary)?, ",")?;
+    section(&mut text, "rows", &results.summary, ",")?;
+    section(&mut text, "users", &results.users, "")?;
+    text.push_str("}\n");
+    Ok(text)
+}
+
+/// The same of a scenario of requests.
+pub(super) fn summary_of_requests(
+    run_toml: &str,
+    rows: &[RequestRow],
+    verdicts: &[Verdict],
+) -> Result<String, ReportError> {
+    let seeds = rows.iter().map(|row| row.seed).collect();
+    let mut text = head(run_toml, seeds)?;
+    section(&mut text, "claims", verdicts, ",")?;
+    section(&mut text, "rows", rows, "")?;
+    text.push_str("}\n");
+    Ok(text)
+}
+
+/// What says where the rows come from, and how they are to be read.
+fn head(run_toml: &str, mut seeds: Vec<u64>) -> Result<String, ReportError> {
     let scenario: Value = toml::from_str(run_toml).map_err(|error| ReportError::Broken {
         place: "run.toml".into(),
         what: error.message().to_owned(),
     })?;
-    let mut seeds: Vec<u64> = results.summary.iter().map(|row| row.seed).collect();
     seeds.sort_unstable();
     seeds.dedup();
     let mut text = String::from("{\n");
@@ -33,11 +58,6 @@ pub(super) fn summary(
     ] {
         text.push_str(&format!("  {}: {},\n", json!(key), pretty(&value)));
     }
-    section(&mut text, "claims", verdicts, ",")?;
-    section(&mut text, "statistics", &statistics(&results.summary)?, ",")?;
-    section(&mut text, "rows", &results.summary, ",")?;
-    section(&mut text, "users", &results.users, "")?;
-    text.push_str("}\n");
     Ok(text)
 }
 

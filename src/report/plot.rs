@@ -14,6 +14,7 @@ mod outputs;
 mod overshoot;
 mod panel;
 pub(super) mod pareto;
+pub(super) mod requests;
 mod rows;
 mod runs;
 mod throughput;

@@ -7,6 +7,7 @@ pub(super) mod algorithms;
 mod changes;
 mod claims;
 mod external;
+mod requests;
 mod spec;
 mod until;
 mod users;
@@ -21,11 +22,12 @@ use toml::de::DeTable;
 use super::check;
 use super::limits;
 use super::problem::{FileProblems, Problem};
+use super::requests::ArrivalKind;
 use super::section::{self, Section};
 use super::sweep;
 use super::{
-    Congestion, Direction, DriverKind, KernelLimiter, Mode, Reference, Repetitions, Scenario,
-    SenderKind, Traces, Until,
+    Congestion, Direction, DriverKind, KernelLimiter, Loaded, Mode, Reference, Repetitions,
+    Scenario, SenderKind, Traces, Until,
 };
 
 /// What the command line says instead of the file.
@@ -77,6 +79,11 @@ pub(super) const SENDERS: [(&str, SenderKind); 2] = [
     ("open-loop", SenderKind::OpenLoop),
     ("blocking", SenderKind::Blocking),
 ];
+pub(super) const ARRIVALS: [(&str, ArrivalKind); 3] = [
+    ("constant", ArrivalKind::Constant),
+    ("poisson", ArrivalKind::Poisson),
+    ("on-off", ArrivalKind::OnOff),
+];
 pub(super) const DIRECTIONS: [(&str, Direction); 2] =
     [("down", Direction::Down), ("up", Direction::Up)];
 
@@ -89,19 +96,54 @@ pub fn parse(
     origin: Origin<'_>,
     overrides: &Overrides,
 ) -> Result<Scenario, FileProblems> {
+    walk(text, origin, overrides, |reader, root| {
+        match requests::place(root) {
+            Some(place) => reader.problems.push(requests::not_bytes(place)),
+            None => return reader.bytes(text, root),
+        }
+        None
+    })
+}
+
+/// Reads the scenario `text`, of bytes or of requests.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn parse_any(
+    text: &str,
+    origin: Origin<'_>,
+    overrides: &Overrides,
+) -> Result<Loaded, FileProblems> {
+    walk(text, origin, overrides, |reader, root| {
+        if requests::place(root).is_some() {
+            let scenario = reader.requests(root)?;
+            Some(Loaded::Requests(Box::new(scenario)))
+        } else {
+            let scenario = reader.bytes(text, root)?;
+            Some(Loaded::Bytes(Box::new(scenario)))
+        }
+    })
+}
+
+/// What `read` makes of the file, if neither it nor the syntax has a mistake.
+fn walk<T>(
+    text: &str,
+    origin: Origin<'_>,
+    overrides: &Overrides,
+    read: impl FnOnce(&mut Reader<'_>, &DeTable<'_>) -> Option<T>,
+) -> Result<T, FileProblems> {
     let (root, errors) = DeTable::parse_recoverable(text);
     // What follows the first one is most often its consequence.
     let mut problems: Vec<_> = errors.iter().take(1).map(syntax).collect();
     if problems.is_empty() {
-        let scenario = Reader {
+        let mut reader = Reader {
             origin,
             overrides,
             problems: &mut problems,
-        }
-        .scenario(root.get_ref());
-        sweep::check(text, root.get_ref(), &mut problems);
-        if let (Some(scenario), true) = (scenario, problems.is_empty()) {
-            return Ok(scenario);
+        };
+        let whole = read(&mut reader, root.get_ref());
+        if let (Some(whole), true) = (whole, problems.is_empty()) {
+            return Ok(whole);
         }
     }
     Err(FileProblems::new(origin.shown, text, problems))
@@ -138,7 +180,13 @@ struct Head {
 }
 
 impl Reader<'_> {
-    fn scenario(mut self, root: &DeTable<'_>) -> Option<Scenario> {
+    fn bytes(&mut self, text: &str, root: &DeTable<'_>) -> Option<Scenario> {
+        let scenario = self.scenario(root);
+        sweep::check(text, root, self.problems);
+        scenario
+    }
+
+    fn scenario(&mut self, root: &DeTable<'_>) -> Option<Scenario> {
         let mut top = Section::new(root, 0..0, "at the top of the file");
         let head = self.head(&mut top);
         let reference = self.reference(&mut top);
@@ -198,15 +246,9 @@ impl Reader<'_> {
 
     fn head(&mut self, top: &mut Section<'_>) -> Option<Head> {
         let name = self.name(top);
-        let question = match top.get("question") {
-            Some(entry) => entry.string(self.problems).map(str::to_owned),
-            None => Some(String::new()),
-        };
+        let question = self.question(top);
         let duration = self.duration(top);
-        let seed = match top.get("seed") {
-            Some(entry) => entry.integer(0..=limits::SEED, self.problems),
-            None => Some(limits::DEFAULT_SEED),
-        };
+        let seed = self.seed(top);
         let drivers = self.drivers(top);
         let mode = match top.get("mode") {
             Some(entry) => entry
@@ -229,7 +271,7 @@ impl Reader<'_> {
             name: name?,
             question: question?,
             duration: duration?,
-            seed: self.overrides.seed.or(seed)?,
+            seed: seed?,
             drivers: drivers?,
             mode: mode?,
             queue: queue?,
@@ -238,6 +280,21 @@ impl Reader<'_> {
             direction: direction?,
             bin: bin?,
         })
+    }
+
+    fn question(&mut self, top: &mut Section<'_>) -> Option<String> {
+        match top.get("question") {
+            Some(entry) => entry.string(self.problems).map(str::to_owned),
+            None => Some(String::new()),
+        }
+    }
+
+    fn seed(&mut self, top: &mut Section<'_>) -> Option<u64> {
+        let seed = match top.get("seed") {
+            Some(entry) => entry.integer(0..=limits::SEED, self.problems),
+            None => Some(limits::DEFAULT_SEED),
+        };
+        self.overrides.seed.or(seed)
     }
 
     fn name(&mut self, top: &mut Section<'_>) -> Option<String> {

@@ -49,20 +49,28 @@ impl Scenario {
     /// # Errors
     /// [`LoadError`], with every mistake of the file.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, LoadError> {
-        let text = text_of(path)?;
-        let shown = path.display().to_string();
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy());
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let origin = Origin {
-            shown: &shown,
-            stem: stem.as_deref().unwrap_or_default(),
-            folder: Some(folder),
-        };
-        parse(&text, origin, overrides).map_err(LoadError::Mistakes)
+        with_text_of(path, |text, origin| parse(text, origin, overrides))
     }
+}
+
+/// Reads the file `path` and has `parse` make something of it.
+pub(super) fn with_text_of<T>(
+    path: &Path,
+    parse: impl FnOnce(&str, Origin<'_>) -> Result<T, FileProblems>,
+) -> Result<T, LoadError> {
+    let text = text_of(path)?;
+    let shown = path.display().to_string();
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy());
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let origin = Origin {
+        shown: &shown,
+        stem: stem.as_deref().unwrap_or_default(),
+        folder: Some(folder),
+    };
+    parse(&text, origin).map_err(LoadError::Mistakes)
 }
 
 /// The text of the file `path`.

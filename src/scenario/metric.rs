@@ -2,9 +2,10 @@
 
 use flow::units::UnitError;
 use flow::{ByteRate, ByteSize, Nanos};
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::results::Row;
+use crate::results::{RequestRow, Row};
 
 /// What a column is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +26,33 @@ pub(crate) enum Unit {
 
 /// Columns that say which run a row is of, and so measure nothing.
 const IDENTITY: [&str; 4] = ["repetition", "seed", "rate_Bps", "burst_bytes"];
+/// The same of a scenario of requests.
+const IDENTITY_OF_REQUESTS: [&str; 6] = [
+    "repetition",
+    "seed",
+    "load",
+    "workers",
+    "queue",
+    "capacity_rps",
+];
 
 /// Every column that holds a figure, in alphabetical order.
 pub(crate) fn names() -> Vec<String> {
-    let Ok(Value::Object(row)) = serde_json::to_value(Row::default()) else {
+    columns::<Row>(&IDENTITY)
+}
+
+/// The same of `summary.csv` of a scenario of requests.
+pub(crate) fn names_of_requests() -> Vec<String> {
+    columns::<RequestRow>(&IDENTITY_OF_REQUESTS)
+}
+
+/// The columns of `T` that hold figures.
+fn columns<T: Serialize + Default>(identity: &[&str]) -> Vec<String> {
+    let Ok(Value::Object(row)) = serde_json::to_value(T::default()) else {
         return Vec::new();
     };
     row.into_iter()
-        .filter(|(name, value)| !value.is_string() && !IDENTITY.contains(&name.as_str()))
+        .filter(|(name, value)| !value.is_string() && !identity.contains(&name.as_str()))
         .map(|(name, _)| name)
         .collect()
 }

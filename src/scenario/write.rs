@@ -6,7 +6,7 @@ use flow::spec::{self, Fields};
 
 use super::file::{CONGESTIONS, DIRECTIONS, DRIVERS, KERNEL_LIMITERS, MODES, SENDERS};
 use super::metric::Unit;
-use super::{Algorithm, Claim, External, Process, Scenario, User, UserLimit, limits};
+use super::{Algorithm, Claim, External, Process, Repetitions, Scenario, User, UserLimit, limits};
 
 impl Scenario {
     /// The text of a scenario file that resolves to exactly this scenario.
@@ -65,13 +65,7 @@ impl Scenario {
         writeln!(out, "\n[reference]")?;
         pair(out, "rate", self.reference.rate)?;
         pair(out, "burst", self.reference.burst)?;
-        writeln!(out, "\n[repetitions]")?;
-        writeln!(out, "model = {}", self.repetitions.model)?;
-        writeln!(out, "proxy = {}", self.repetitions.proxy)?;
-        writeln!(out, "kernel = {}", self.repetitions.kernel)?;
-        if self.repetitions.external != limits::DEFAULT_REPETITIONS.external {
-            writeln!(out, "external = {}", self.repetitions.external)?;
-        }
+        repetitions(out, &self.repetitions)?;
         let Some(until) = &self.until else {
             return Ok(());
         };
@@ -80,6 +74,18 @@ impl Scenario {
         let of: Vec<String> = until.of.iter().map(|name| quoted(name)).collect();
         writeln!(out, "of = [{}]", of.join(", "))
     }
+}
+
+/// `[repetitions]`.
+pub(super) fn repetitions(out: &mut String, repetitions: &Repetitions) -> fmt::Result {
+    writeln!(out, "\n[repetitions]")?;
+    writeln!(out, "model = {}", repetitions.model)?;
+    writeln!(out, "proxy = {}", repetitions.proxy)?;
+    writeln!(out, "kernel = {}", repetitions.kernel)?;
+    if repetitions.external != limits::DEFAULT_REPETITIONS.external {
+        writeln!(out, "external = {}", repetitions.external)?;
+    }
+    Ok(())
 }
 
 fn write_user(out: &mut String, user: &User) -> fmt::Result {
@@ -153,8 +159,18 @@ fn write_claim(out: &mut String, claim: &Claim) -> fmt::Result {
             pair(out, key, name)?;
         }
     }
-    let unit = Unit::of(&claim.metric);
-    for (key, bound) in [("at_least", claim.at_least), ("at_most", claim.at_most)] {
+    bounds(out, &claim.metric, claim.at_least, claim.at_most)
+}
+
+/// The bounds of a claim about `metric`.
+pub(super) fn bounds(
+    out: &mut String,
+    metric: &str,
+    at_least: Option<f64>,
+    at_most: Option<f64>,
+) -> fmt::Result {
+    let unit = Unit::of(metric);
+    for (key, bound) in [("at_least", at_least), ("at_most", at_most)] {
         match bound {
             Some(bound) if unit == Unit::None => writeln!(out, "{key} = {}", unit.write(bound))?,
             Some(bound) => pair(out, key, unit.write(bound))?,
@@ -170,16 +186,16 @@ fn taken_apart(specification: &impl Display) -> (String, Fields) {
     spec::parse(&text).unwrap_or((text, Fields::new()))
 }
 
-fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+pub(super) fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
     let found = words.iter().find(|(_, known)| *known == value);
     found.map_or("", |(word, _)| word)
 }
 
-fn pair(out: &mut String, key: &str, value: impl Display) -> fmt::Result {
+pub(super) fn pair(out: &mut String, key: &str, value: impl Display) -> fmt::Result {
     writeln!(out, "{key} = {}", quoted(&value.to_string()))
 }
 
 /// A TOML string.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }

@@ -15,6 +15,7 @@ mod mixture;
 mod pace;
 pub mod pattern;
 pub mod seed;
+pub mod service_time;
 pub mod source;
 pub mod trace;
 
@@ -23,5 +24,6 @@ pub use generator::AnyGenerator;
 pub use mix::{Mix, Source};
 pub use pattern::Pattern;
 pub use seed::{Purpose, StreamSeed};
+pub use service_time::ServiceTime;
 pub use source::{Generator, Packet, Send};
 pub use trace::{TraceError, TraceReader, TraceWriter};

@@ -14,6 +14,8 @@ pub enum Purpose {
     Traffic,
     /// Resampling in statistics.
     Bootstrap,
+    /// How long requests take.
+    Service,
 }
 
 /// The seed of one stream of random numbers.
@@ -67,6 +69,7 @@ impl Purpose {
         match self {
             Self::Traffic => 0,
             Self::Bootstrap => 1,
+            Self::Service => 2,
         }
     }
 }

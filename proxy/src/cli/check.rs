@@ -1,5 +1,7 @@
 //! `weirgate-proxy check-config`: what is wrong with a config, and what it comes to.
 
+mod https_service;
+
 use std::io::{self, Write};
 
 use clap::Args;
@@ -8,7 +10,7 @@ use proxy::config::file::{FileError, LogFormat};
 use proxy::protocol::Dialect;
 use proxy::protocol::opening::{Opening, Openings};
 use proxy::tls::TlsError;
-use proxy::{BindError, Config, ListenerTls, Server};
+use proxy::{BindError, Config, Server};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
@@ -26,6 +28,9 @@ pub(crate) struct Check {
     #[arg(long)]
     json: bool,
 }
+
+/// Table (or none), key and value.
+type Shown = (&'static str, &'static str, Value);
 
 /// One setting: table (or none), key, value, and who said so.
 struct Setting {
@@ -90,9 +95,28 @@ impl Check {
                 table = setting.table;
                 say(&format!("\n[{table}]"))?;
             }
+            let value = in_toml(value).map_err(Failure::environment)?;
             say(&format!("{key} = {value} # {}", setting.source))?;
         }
         Ok(())
+    }
+}
+
+/// On one line, without what is not there.
+fn in_toml(value: &Value) -> io::Result<String> {
+    let value = toml::Value::try_from(without_nulls(value)).map_err(io::Error::other)?;
+    Ok(value.to_string())
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let there = fields.iter().filter(|(_, value)| !value.is_null());
+            let there = there.map(|(key, value)| (key.clone(), without_nulls(value)));
+            there.collect::<Map<_, _>>().into()
+        }
+        Value::Array(all) => all.iter().map(without_nulls).collect::<Vec<_>>().into(),
+        other => other.clone(),
     }
 }
 
@@ -140,7 +164,7 @@ fn effective(settings: &Settings, log: LogArgs) -> Vec<Setting> {
         said.is_some_and(|(_, said)| *said)
     };
     let (log_level, log_format) = (log.level(settings.log), log.format(settings.log));
-    let setting = |(table, key, value): (&'static str, &'static str, Value)| {
+    let setting = |(table, key, value): Shown| {
         let source = if flag(table, key) || (table == "log" && log.says(key)) {
             "flag or environment"
         } else if in_file(table, key) {
@@ -160,6 +184,7 @@ fn effective(settings: &Settings, log: LogArgs) -> Vec<Setting> {
         LogFormat::Json => "json",
     };
     let mut all = values(&settings.config);
+    all.extend(https_service::values(&settings.config));
     all.push(("log", "level", log_level.to_string().into()));
     all.push(("log", "format", format.into()));
     let endpoint = settings.otlp_endpoint.clone();
@@ -168,18 +193,11 @@ fn effective(settings: &Settings, log: LogArgs) -> Vec<Setting> {
 }
 
 /// Top-level keys first: that is the order of a TOML file.
-fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
-    let time = |length: std::time::Duration| {
-        let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
-        Value::from(Nanos::new(nanos).to_string())
-    };
+fn values(config: &Config) -> Vec<Shown> {
+    let time = length;
     let (timeouts, caps) = (config.timeouts, config.caps);
     let listeners = config.listeners.iter().map(|listener| {
-        let tls = match listener.tls {
-            ListenerTls::Off => Value::from(false),
-            ListenerTls::Required => Value::from(true),
-            ListenerTls::Recognised => Value::Null,
-        };
+        let tls = https_service::tls(listener.tls);
         json!({
             "address": listener.address.to_string(),
             "protocols": dialects(listener.dialects),
@@ -290,6 +308,12 @@ fn values(config: &Config) -> Vec<(&'static str, &'static str, Value)> {
         ("admin", "throttled_percent", admin.throttled_percent.into()),
         ("admin", "throttled_window", time(admin.throttled_window)),
     ]
+}
+
+/// As the config file has it.
+fn length(length: std::time::Duration) -> Value {
+    let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+    Nanos::new(nanos).to_string().into()
 }
 
 fn words<T: ToString>(all: &[T]) -> Vec<String> {

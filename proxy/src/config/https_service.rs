@@ -120,6 +120,10 @@ pub struct Check {
 }
 
 impl HttpsService {
+    /// Whether this build has the service; without it a server that is told to have
+    /// one does not start.
+    pub const IS_BUILT: bool = cfg!(feature = "https-service");
+
     /// What the queue and the workers go by.
     #[must_use]
     pub fn admission(&self) -> admission::Rules {

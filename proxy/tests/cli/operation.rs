@@ -214,6 +214,45 @@ fn secrets_are_masked_and_sources_are_told() {
     assert_eq!(stdout(&place, "check-config --config config.toml"), "ok\n");
 }
 
+/// Tables within tables and the service's keys too: what is shown is a config of the same meaning.
+#[test]
+fn what_is_shown_reads_back() {
+    let place = Place::new();
+    let text = r#"
+        listener = [{ address = "127.0.0.1:8080", protocols = ["http"], proxy_protocol_from = ["10.0.0.0/24"] }]
+        [egress]
+        users.ada = ["allow 10.3.0.0/16", "deny * 6881-6889"]
+        [https_service]
+        queue = 7
+        queue_timeout = "1500ms"
+        guest = { name = "ada", from = ["10.0.0.0/24"] }
+        per_address = { requests = 600, bytes = "1 GiB", window = "30s" }
+        [[https_service.upstream]]
+        origin = "https://api.example"
+        instances = ["10.1.0.1:443", "10.1.0.2:443"]
+        balance = "least-connections"
+        check_path = "/health"
+    "#;
+    config(&place, text);
+    let effective = || {
+        let mut value = place.json("check-config --show-effective --json --config config.toml");
+        (value["effective"].take(), value["sources"].take())
+    };
+    let (written, sources) = effective();
+    let service = &written["https_service"];
+    assert_eq!(service["queue"], 7);
+    assert_eq!(service["workers"], 100);
+    assert_eq!(service["guest"]["name"], "ada");
+    assert_eq!(service["upstream"][0]["origin"], "https://api.example:443");
+    assert_eq!(service["upstream"][0]["rise"], 2);
+    assert_eq!(service["per_user"], Value::Null);
+    assert_eq!(sources["https_service"]["queue"], "file");
+    assert_eq!(sources["https_service"]["workers"], "default");
+    let shown = stdout(&place, "check-config --show-effective --config config.toml");
+    config(&place, &shown);
+    assert_eq!(effective().0, written, "{shown}");
+}
+
 #[test]
 fn a_signal_reads_the_config_again_whole_or_not_at_all() {
     let place = Place::new();

@@ -2,11 +2,12 @@
 //! from that of the load.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use proxy::{Config, Database, Limits, NewUser, PasswordCost};
+use proxy::config::https_service::Guest;
+use proxy::{Config, Database, HttpsService, Limits, NewUser, PasswordCost};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -20,6 +21,11 @@ use crate::scenario::Direction;
 
 /// The password of every throw-away user.
 pub(crate) const PASSWORD: &str = "weirgate";
+
+/// Whose account is used where nobody logs in.
+const GUEST: &str = "guest";
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const LOOPBACK: ipnet::Ipv4Net = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
 
 /// A proxy with users of its own.
 pub(crate) struct Server {
@@ -39,14 +45,36 @@ type Threads = Arc<Mutex<Vec<PathBuf>>>;
 impl Server {
     /// Starts a proxy on a free port with the users `accounts`.
     pub(crate) async fn with(accounts: Vec<NewUser>) -> Result<Self, ProxyError> {
+        let mut config = config();
+        config.listen = vec![ANY_PORT];
+        Self::start_with(config, accounts).await
+    }
+
+    /// Starts the HTTPS service alone, on a free port, for anybody on this host.
+    pub(crate) async fn start_service(mut service: HttpsService) -> Result<Self, ProxyError> {
+        service.listen = vec![ANY_PORT];
+        service.guest = Some(Guest {
+            name: GUEST.to_owned(),
+            from: vec![LOOPBACK.into()],
+        });
+        let mut config = config();
+        // Nothing but its queue is to refuse a request.
+        config.caps.connections = service.max_connections;
+        config.caps.handshakes = service.max_connections;
+        config.https_service = Some(service);
+        let guest = NewUser {
+            name: GUEST.to_owned(),
+            password: PASSWORD.as_bytes().to_vec(),
+            rules: Limits::Unlimited.into(),
+        };
+        Self::start_with(config, vec![guest]).await
+    }
+
+    async fn start_with(mut config: Config, accounts: Vec<NewUser>) -> Result<Self, ProxyError> {
         let folder = tempfile::tempdir().map_err(io_error("make a temporary folder"))?;
         let threads = Threads::default();
         let runtime = runtime(&threads).map_err(io_error("start a runtime"))?;
-        let mut config = Config::new(Database::file(folder.path().join("users.db")));
-        config.listen = vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)];
-        config.allow_egress = vec![ipnet::Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into()];
-        config.password_cost = PasswordCost::LEAST;
-        config.caps.connections_per_user = usize::MAX;
+        config.database = Database::file(folder.path().join("users.db"));
         let handle = runtime.handle().clone();
         let started = tokio::task::spawn_blocking(move || {
             handle.block_on(async {
@@ -91,7 +119,7 @@ impl Server {
 
     /// CPU seconds that the server's threads have used; `None` where the system
     /// does not tell.
-    pub(super) fn cpu(&self) -> Option<f64> {
+    pub(crate) fn cpu(&self) -> Option<f64> {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.iter().map(cpu_of).sum()
     }
@@ -113,6 +141,16 @@ pub(super) fn limits(policy: flow::Policy, direction: Direction) -> Limits {
         (policy, Direction::Down) => Limits::down(policy),
         (policy, Direction::Up) => Limits::up(policy),
     }
+}
+
+/// A server of this host alone; where its database is comes later.
+fn config() -> Config {
+    let mut config = Config::new(Database::file("users.db"));
+    config.listen.clear();
+    config.allow_egress = vec![LOOPBACK.into()];
+    config.password_cost = PasswordCost::LEAST;
+    config.caps.connections_per_user = usize::MAX;
+    config
 }
 
 /// The users of all runs of `batch`.

@@ -2,7 +2,7 @@
 
 use super::group::Group;
 use crate::report::estimate::Estimate;
-use crate::report::format::Scale;
+use crate::report::format::{Scale, Unit};
 use crate::report::metric::{Metric, OverRuns};
 use crate::report::subject::Subject;
 use crate::report::table::{Cell, Mark};
@@ -56,20 +56,29 @@ fn typical<'a>(estimates: impl Iterator<Item = &'a Estimate>) -> f64 {
 
 /// How the figures of one column are written: one unit, as many decimals.
 #[derive(Clone, Copy)]
-pub(super) struct Style {
-    pub(super) scale: Scale,
+pub(in crate::report) struct Style {
+    pub(in crate::report) scale: Scale,
     decimals: usize,
 }
 
 impl Style {
     pub(super) fn of<'a>(metric: &Metric, estimates: impl Iterator<Item = &'a Estimate>) -> Self {
-        let typical = typical(estimates);
-        let scale = Scale::of(metric.unit, typical);
         let digits = if metric.over_runs == OverRuns::Most {
             3
         } else {
             4
         };
+        Self::in_unit(metric.unit, digits, estimates)
+    }
+
+    /// So that most of `estimates` have so many digits.
+    pub(in crate::report) fn in_unit<'a>(
+        unit: Unit,
+        digits: usize,
+        estimates: impl Iterator<Item = &'a Estimate>,
+    ) -> Self {
+        let typical = typical(estimates);
+        let scale = Scale::of(unit, typical);
         let decimals = if typical == 0.0 {
             0
         } else {
@@ -78,7 +87,7 @@ impl Style {
         Self { scale, decimals }
     }
 
-    pub(super) fn text(self, estimate: Estimate) -> String {
+    pub(in crate::report) fn text(self, estimate: Estimate) -> String {
         let value = self.scale.with_decimals(estimate.value, self.decimals);
         match estimate.half_width {
             Some(0.0) => format!("{value} ±0"),

@@ -12,20 +12,7 @@ pub(in crate::report) fn verdict(
     results: &Results,
     verdicts: &[Verdict],
 ) -> Vec<String> {
-    let mut sentences = Vec::new();
-    let count = |outcome| {
-        verdicts
-            .iter()
-            .filter(|verdict| verdict.outcome == outcome)
-            .count()
-    };
-    let (held, broken) = (count(Outcome::Held), count(Outcome::Broken));
-    sentences.push(match (held, broken) {
-        (0, 0) => "The scenario makes no claim that was checked.".into(),
-        (1, 0) => "The claim held.".into(),
-        (_, 0) => format!("All {held} claims held."),
-        _ => format!("{broken} of {} claims did not hold.", held + broken),
-    });
+    let mut sentences = vec![of_claims(verdicts)];
     let groups = groups(subject, &results.summary);
     for driver in &subject.drivers {
         let broken: Vec<String> = groups
@@ -64,6 +51,23 @@ pub(in crate::report) fn verdict(
     sentences
 }
 
+/// What became of the claims, in a sentence.
+pub(in crate::report) fn of_claims(verdicts: &[Verdict]) -> String {
+    let count = |outcome| {
+        verdicts
+            .iter()
+            .filter(|verdict| verdict.outcome == outcome)
+            .count()
+    };
+    let (held, broken) = (count(Outcome::Held), count(Outcome::Broken));
+    match (held, broken) {
+        (0, 0) => "The scenario makes no claim that was checked.".into(),
+        (1, 0) => "The claim held.".into(),
+        (_, 0) => format!("All {held} claims held."),
+        _ => format!("{broken} of {} claims did not hold.", held + broken),
+    }
+}
+
 /// The algorithms that `which` is true of; with the driver where it is not true of all of them.
 fn named(groups: &[Group<'_>], which: impl Fn(&Group<'_>) -> bool) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
@@ -89,7 +93,7 @@ fn named(groups: &[Group<'_>], which: impl Fn(&Group<'_>) -> bool) -> Vec<String
     names
 }
 
-fn capital(word: &str) -> String {
+pub(in crate::report) fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| {
         first.to_uppercase().chain(letters).collect()

@@ -27,6 +27,15 @@ pub(super) fn read(
     let Some(entry) = top.get("expect") else {
         return Some(Vec::new());
     };
+    let claims: Vec<_> = nodes(entry, problems)?
+        .into_iter()
+        .map(|node| claim(node, known, problems))
+        .collect();
+    claims.into_iter().collect()
+}
+
+/// The tables of `entry`.
+pub(super) fn nodes<'a>(entry: Entry<'a>, problems: &mut Vec<Problem>) -> Option<Vec<Node<'a>>> {
     let nodes = entry.elements(problems)?;
     if nodes.len() > limits::CLAIMS {
         problems.push(Problem::new(
@@ -35,11 +44,7 @@ pub(super) fn read(
         ));
         return None;
     }
-    let claims: Vec<_> = nodes
-        .into_iter()
-        .map(|node| claim(node, known, problems))
-        .collect();
-    claims.into_iter().collect()
+    Some(nodes)
 }
 
 fn claim(node: Node<'_>, known: Known<'_>, problems: &mut Vec<Problem>) -> Option<Claim> {
@@ -77,7 +82,7 @@ fn claim(node: Node<'_>, known: Known<'_>, problems: &mut Vec<Problem>) -> Optio
 }
 
 /// `Some(None)` if there is no entry, `None` if it is wrong.
-fn optional<'a, T>(
+pub(super) fn optional<'a, T>(
     entry: Option<Entry<'a>>,
     read: impl FnOnce(Entry<'a>) -> Option<T>,
 ) -> Option<Option<T>> {
@@ -91,7 +96,7 @@ fn metric_name(entry: Entry<'_>, problems: &mut Vec<Problem>) -> Option<String> 
     one_of(entry, Some(metric::names()), "metric", problems)
 }
 
-fn one_of(
+pub(super) fn one_of(
     entry: Entry<'_>,
     names: Option<Vec<String>>,
     what: &str,
@@ -116,9 +121,9 @@ fn one_of(
     None
 }
 
-type Bounds = (Option<f64>, Option<f64>);
+pub(super) type Bounds = (Option<f64>, Option<f64>);
 
-fn bounds(
+pub(super) fn bounds(
     section: &mut Section<'_>,
     metric: Option<&str>,
     problems: &mut Vec<Problem>,
@@ -151,20 +156,26 @@ fn bounds(
 fn bound(entry: Entry<'_>, unit: Unit, problems: &mut Vec<Problem>) -> Option<f64> {
     match unit.example() {
         Some(example) => entry.quantity_by(|text| unit.read(text), example, problems),
-        None => number(entry, problems),
+        None => number(entry, "this metric has no unit", "0.99", problems),
     }
 }
 
-fn number(entry: Entry<'_>, problems: &mut Vec<Problem>) -> Option<f64> {
+/// A number, where `why` nothing else will do.
+pub(super) fn number(
+    entry: Entry<'_>,
+    why: &str,
+    example: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<f64> {
     let value = match entry.value.get_ref() {
         DeValue::Integer(number) => number.as_str().parse::<f64>(),
         DeValue::Float(number) => number.as_str().parse::<f64>(),
         _ => {
             problems.push(
-                Problem::new(entry.at(), "this metric has no unit")
+                Problem::new(entry.at(), why)
                     .label("expected a number")
                     .help(format!(
-                        "write for example `{} = 0.99`",
+                        "write for example `{} = {example}`",
                         entry.key.get_ref()
                     )),
             );

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bench_clients::service::frame;
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
-
-use crate::frame;
 
 pub(crate) async fn run(
     service: SocketAddr,
@@ -48,7 +47,7 @@ async fn client(
     while Instant::now() < until {
         let since = Instant::now();
         match frame::ask(service, &request).await {
-            Ok(200) => times.saturating_record(micros(since.elapsed())),
+            Ok(answer) if answer.status == 200 => times.saturating_record(micros(since.elapsed())),
             _ => failures += 1,
         }
     }

@@ -1,9 +1,7 @@
 //! What the HTTPS service does under load, from outside: clients of seed 003's
 //! protocol after its description, and an origin that takes a time of its own.
 
-mod frame;
 mod load;
-mod origin;
 mod overload;
 
 use std::io::{self, Write};
@@ -11,6 +9,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bench_clients::Clock;
+use bench_clients::service::{Origin, request};
 use clap::{Parser, Subcommand};
 use flow::Nanos;
 
@@ -80,8 +80,8 @@ async fn run(options: Options) -> io::Result<()> {
     let length = |nanos: Nanos| Duration::from_nanos(nanos.get());
     match options.test {
         Test::Load { clients, duration } => {
-            let origin = origin::start(Duration::ZERO).await?;
-            let request = frame::request(origin, login.as_ref());
+            let origin = Origin::start(Clock::starting_now(), [Nanos::ZERO].into()).await?;
+            let request = request(&origin.url(0), login.as_ref());
             load::run(options.service, request, clients, length(duration)).await
         }
         Test::Overload {
@@ -90,10 +90,9 @@ async fn run(options: Options) -> io::Result<()> {
             factors,
             duration,
         } => {
-            let service_time = length(service_time);
-            let origin = origin::start(service_time).await?;
-            let request = frame::request(origin, login.as_ref());
-            let capacity = f64::from(workers) / service_time.as_secs_f64();
+            let origin = Origin::start(Clock::starting_now(), [service_time].into()).await?;
+            let request = request(&origin.url(0), login.as_ref());
+            let capacity = f64::from(workers) / length(service_time).as_secs_f64();
             writeln!(
                 io::stdout(),
                 "load  offered/s  goodput/s  200     503     504     other  p50 ms  p99 ms  max ms"

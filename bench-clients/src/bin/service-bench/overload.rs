@@ -1,15 +1,14 @@
-//! Requests that come when they come: however late the service is, the next one
-//! is sent when it is due, and its time counts from then.
+//! Requests that come when they come, at a multiple of what the service can do.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use bench_clients::Clock;
+use bench_clients::service::{Heard, send_all};
+use flow::Timestamp;
+use tokio_util::sync::CancellationToken;
 
-use crate::frame;
 use crate::load::{histogram, micros, millis, to_f64};
 
 /// How much comes.
@@ -21,40 +20,29 @@ pub(crate) struct Load {
 }
 
 pub(crate) async fn run(service: SocketAddr, request: Vec<u8>, load: Load) -> io::Result<()> {
-    let request: Arc<[u8]> = request.into();
-    let since = Instant::now() + Duration::from_millis(10);
-    let mut tasks = JoinSet::new();
-    let mut number = 0_u32;
-    loop {
-        let due = Duration::try_from_secs_f64(f64::from(number) / load.rate);
-        let due = due.map_err(io::Error::other)?;
-        if due >= load.duration {
-            break;
-        }
-        tokio::time::sleep_until(since + due).await;
-        let request = Arc::clone(&request);
-        tasks.spawn(async move {
-            let status = frame::ask(service, &request).await.unwrap_or(0);
-            (status, since + due, Instant::now())
-        });
-        number += 1;
-    }
     let (mut good, mut full, mut slow, mut other, mut in_time) =
         (0_u64, 0_u64, 0_u64, 0_u64, 0_u64);
     let mut times = histogram()?;
-    while let Some(done) = tasks.join_next().await {
-        let (status, due, answered) = done.map_err(io::Error::other)?;
-        match status {
-            200 => good += 1,
-            503 => full += 1,
-            504 => slow += 1,
-            _ => other += 1,
+    let end = instant(load.duration);
+    let due = |number: u32| {
+        let seconds = f64::from(number) / load.rate;
+        Duration::try_from_secs_f64(seconds).map_or(Timestamp::MAX, instant)
+    };
+    let dues = (0..).map(due).take_while(|due| *due < end);
+    let clock = Clock::starting_in(Duration::from_millis(10));
+    let count = |heard: Heard| match heard.answer.map_or(0, |answer| answer.status) {
+        200 => {
+            good += 1;
+            let time = heard.answered.since(heard.due);
+            times.saturating_record(micros(Duration::from_nanos(time.get())));
+            in_time += u64::from(heard.answered <= end);
         }
-        if status == 200 {
-            times.saturating_record(micros(answered.saturating_duration_since(due)));
-            in_time += u64::from(answered <= since + load.duration);
-        }
-    }
+        503 => full += 1,
+        504 => slow += 1,
+        _ => other += 1,
+    };
+    let never = CancellationToken::new();
+    send_all(service, clock, dues, |_| request.clone(), &never, count).await?;
     // What was answered while requests came: the queue that is left over does not count.
     let goodput = to_f64(in_time) / load.duration.as_secs_f64();
     writeln!(
@@ -66,4 +54,8 @@ pub(crate) async fn run(service: SocketAddr, request: Vec<u8>, load: Load) -> io
         millis(&times, 0.99),
         millis(&times, 1.0),
     )
+}
+
+fn instant(length: Duration) -> Timestamp {
+    Timestamp::from_nanos(u64::try_from(length.as_nanos()).unwrap_or(u64::MAX))
 }
