@@ -271,7 +271,7 @@ pub struct Results {
     pub arrival_curve: Vec<CurveRow>,
     /// `overshoot.csv`: x = window in s, y = worst window over its rate (A / rW), worst of all repetitions; curve `ratio`.
     pub overshoot: Vec<CurveRow>,
-    /// `delay.csv`: x in us, y = share of packets with a larger delay, all repetitions merged; curve `ccdf`; and what theory bounds the delay by, curve `bound`.
+    /// `delay.csv`: x in us, y = share of packets with a larger delay (0 at the longest), all repetitions merged; curve `ccdf`; and what theory bounds the delay by, curve `bound`.
     pub delay: Vec<CurveRow>,
     /// `jitter.csv`: x = percentile 0..100, y in us; curves `pdv`, `gap`, `ipdv`, all repetitions merged.
     pub jitter: Vec<CurveRow>,

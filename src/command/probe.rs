@@ -62,9 +62,10 @@ fn drawing(found: &Estimate, arrivals: &[Arrival], args: &ProbeArgs) -> Drawing 
     let mut sum = 0;
     let all: Vec<(f64, f64)> = arrivals
         .iter()
-        .map(|arrival| {
+        .flat_map(|arrival| {
+            let (at, before) = (real(arrival.at - start) / 1e9, real(sum));
             sum += arrival.size;
-            (real(arrival.at - start) / 1e9, real(sum))
+            [(at, before), (at, real(sum))]
         })
         .collect();
     let each = all.len().div_ceil(MOST_POINTS).max(1);
@@ -95,7 +96,10 @@ fn drawing(found: &Estimate, arrivals: &[Arrival], args: &ProbeArgs) -> Drawing 
             ],
         }
     };
-    let early = found.shift_s.map_or(end / 10.0, |shift| shift * 4.0);
+    // Past the level shift, and for as long as the depth takes at the rate.
+    let early = found.shift_s.map_or(end / 10.0, |shift| {
+        (shift * 2.0).max(2.0 * found.depth / found.rate.max(1.0))
+    });
     let name = args.arrivals.as_ref().and_then(|path| path.file_name());
     let name = name.map(|name| name.to_string_lossy().into_owned());
     let model = args.limiter.map(|limiter| limiter.to_string());

@@ -150,7 +150,7 @@ const DRAWN: [(Part, Metric, &str, Quantity); 6] = [
     (
         Part::Main,
         Metric::Pdv,
-        "Delay variation, 99th percentile",
+        "Delay variation (p99)",
         Quantity::Seconds,
     ),
     (Part::Main, Metric::Sr, "Output rate", Quantity::Rate),

@@ -183,6 +183,6 @@ mod tests {
             .filter(|row| row.algorithm == "a")
             .map(|row| (row.x, row.y))
             .collect();
-        assert_eq!(of_a, [(1.0, 0.5)]);
+        assert_eq!(of_a, [(1.0, 0.5), (3.0, 0.0)]);
     }
 }

@@ -7,8 +7,8 @@ use super::histogram::Histogram;
 /// Points of the CCDF in each decade of probability.
 const POINTS_A_DECADE: f64 = 50.0;
 
-/// The share of values that are larger than x (in us): falling, never zero,
-/// evenly spaced on a logarithmic axis.
+/// The share of values that are larger than x (in us): falling, evenly spaced on a logarithmic
+/// axis, and zero at the largest value, unless that is zero itself.
 pub(crate) fn ccdf(histogram: &Histogram) -> Vec<CurveRow> {
     let all = as_float(histogram.count());
     let step = 10_f64.powf(-1.0 / POINTS_A_DECADE);
@@ -23,6 +23,13 @@ pub(crate) fn ccdf(histogram: &Histogram) -> Vec<CurveRow> {
             below = share * step;
         }
     }
+    // However many are the largest, the curve ends there and not before.
+    rows.extend(
+        histogram
+            .max()
+            .filter(|most| *most > 0)
+            .map(|most| point("ccdf", micros(most), 0.0)),
+    );
     rows
 }
 
@@ -78,7 +85,17 @@ mod tests {
     #[test]
     fn ccdf_says_what_is_larger() {
         let rows: Vec<_> = ccdf(&up_to(4)).iter().map(|row| row.y).collect();
-        assert_eq!(rows, [0.75, 0.5, 0.25]);
+        assert_eq!(rows, [0.75, 0.5, 0.25, 0.0]);
+    }
+
+    #[test]
+    fn ccdf_ends_at_the_largest_even_if_most_are() {
+        let mut histogram = up_to(2);
+        (0..98).for_each(|_| histogram.record(9_000_000));
+        let rows: Vec<_> = ccdf(&histogram).iter().map(|row| (row.x, row.y)).collect();
+        assert_eq!(rows[..2], [(1.0, 0.99), (2.0, 0.98)]);
+        assert_eq!(rows.last(), Some(&(9_000.0, 0.0)));
+        assert!(ccdf(&up_to(0)).is_empty());
     }
 
     #[test]

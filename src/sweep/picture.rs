@@ -76,7 +76,7 @@ pub fn drawing(plan: &Plan, cells: &str, name: &str) -> Result<Option<Drawing>, 
                 title: title.to_owned(),
                 x: Side {
                     title: parameter.name.clone(),
-                    unit: Quantity::Number,
+                    unit: quantity(&parameter.name),
                     logarithmic: low > 0.0 && high / low > WIDE,
                 },
                 y: Side {
@@ -97,6 +97,16 @@ pub fn drawing(plan: &Plan, cells: &str, name: &str) -> Result<Option<Drawing>, 
         charts,
         footer: format!("{name} · {} cells", plan.cells.len()),
     }))
+}
+
+/// What the numbers of a parameter are: its column ends in their unit.
+fn quantity(column: &str) -> Quantity {
+    match column.rsplit('_').next() {
+        Some("Bps") => Quantity::Rate,
+        Some("bytes") => Quantity::Bytes,
+        Some("s") => Quantity::Seconds,
+        _ => Quantity::Number,
+    }
 }
 
 /// Means and bands of the cells at each value, or at neighbouring ones.

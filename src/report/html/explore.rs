@@ -103,7 +103,7 @@ fn views(subject: &Subject, results: &Results) -> Vec<Value> {
         json!({
             "title": "Delay", "steps": true, "limit": null,
             "x": axis("Delay", "s", true), "y": axis("share of packets that waited longer", "%", true),
-            "lines": lines(&curves(&results.delay, "ccdf", 1e-6)),
+            "lines": lines(&ended(curves(&results.delay, "ccdf", 1e-6))),
         }),
         json!({
             "title": "Gaps", "steps": false, "limit": null,
@@ -126,6 +126,18 @@ fn axis(name: &str, unit: &str, log: bool) -> Value {
 
 /// Lines by driver and algorithm.
 type Lines<'a> = BTreeMap<(&'a str, &'a str), Vec<(f64, f64)>>;
+
+/// The same, with the last step of each drawn: a share of nothing has no place on a logarithmic axis.
+fn ended(mut lines: Lines<'_>) -> Lines<'_> {
+    for points in lines.values_mut() {
+        if let [.., (_, before), (_, last)] = points.as_mut_slice()
+            && *last <= 0.0
+        {
+            *last = *before;
+        }
+    }
+    lines
+}
 
 /// Start of a bin, sum of the rates in it, and of how many runs.
 type Bin = (f64, f64, f64);

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use super::WIDE;
 use super::axis::Axis;
-use super::frame::{Frame, Sample};
+use super::frame::{Frame, SMALL, Sample, fitted};
 use super::panel::{Grid, Panel, gutter};
 use super::rows;
 use crate::report::format::Unit;
-use crate::report::scene::{Ink, Stroke};
+use crate::report::scene::{Ink, Stroke, Style};
 use crate::report::{PIXELS, ReportError, TOOL, VERSION};
 
 /// A picture of one or more panels, and the CSV of exactly what it shows.
@@ -220,7 +220,13 @@ impl Chart {
         }
         let along = format!("along: {}{}", self.x.title, panel.x.unit_note());
         let title = format!("{}{}", self.title, panel.y.unit_note());
-        panel.heading(&mut frame.scene, Ink::Paper, &title, &along);
+        let (left, top) = (panel.rect.left, panel.rect.top);
+        let style = Style::new(13.0, Ink::Text).bold();
+        let title = fitted(&title, 13.0, true, panel.rect.width());
+        frame.scene.text((left, top - 18.0), title, style);
+        let along = fitted(&along, SMALL, false, panel.rect.width());
+        let style = Style::new(SMALL, Ink::Muted);
+        frame.scene.text((left, top - 5.0), along, style);
     }
 }
 

@@ -84,6 +84,9 @@ impl Grid<'_> {
 
     fn titles(&self, frame: &mut Frame, top: f32, left: f32) {
         let style = Style::new(SMALL + 0.5, Ink::Text).anchored(Anchor::Middle);
+        if self.x_title.is_empty() && self.y_title.is_empty() {
+            return;
+        }
         let y_title = format!("{}{}", self.y_title, self.y.unit_note());
         let x_title = format!("{}{}", self.x_title, self.x.unit_note());
         let half = text_width(&y_title, style.size, false) / 2.0;

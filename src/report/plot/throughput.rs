@@ -41,9 +41,8 @@ pub(super) fn draw(frame: &mut Frame, subject: &Subject, results: &Results) {
     {
         let algorithm = tested.label.as_str();
         let ink = ink(subject, algorithm);
-        let (panel, below) = split(&grid, place, most);
         // Where nothing was dropped the room stays, so that all panels have one scale.
-        let below = below.filter(|_| has_drops(results, algorithm));
+        let (panel, below) = split(&grid, place, most > 0.0, usual_drops(results, algorithm));
         panel.frame(&mut frame.scene, below.as_ref());
         limit(&mut frame.scene, &panel, subject);
         let drivers = drivers_of(subject, results, algorithm);
@@ -80,7 +79,7 @@ pub(super) fn explanation(subject: &Subject, results: &Results) -> String {
     let dropped = match most_dropped(results) {
         0.0 => String::new(),
         most => format!(
-            " Below: what was dropped, at most {}.",
+            " Below, each in a scale of its own: what was dropped, at most {}.",
             quantity(Unit::Rate, most, 3)
         ),
     };
@@ -203,21 +202,23 @@ fn most_dropped(results: &Results) -> f64 {
     first.filter_map(|row| row.dropped_Bps).fold(0.0, f64::max)
 }
 
-/// Whether anything of `algorithm` was dropped.
-fn has_drops(results: &Results, algorithm: &str) -> bool {
+/// As high as most bins of `algorithm` reach in which anything was dropped: the losses of a slow
+/// start do not press all others to the floor. 0 if nothing was dropped.
+fn usual_drops(results: &Results, algorithm: &str) -> f64 {
     let first = results.series.iter().filter(|row| row.repetition == 0);
-    let mut own = first.filter(|row| row.algorithm == algorithm);
-    own.any(|row| row.dropped_Bps.is_some_and(|rate| rate > 0.0))
+    let own = first.filter(|row| row.algorithm == algorithm);
+    let some = own.filter_map(|row| row.dropped_Bps.filter(|rate| *rate > 0.0));
+    quantile(some.collect(), 0.95)
 }
 
 /// The panel of the throughput, and that of what was dropped if anything was.
-fn split(grid: &Grid<'_>, place: Rect, most: f64) -> (Panel, Option<Panel>) {
+fn split(grid: &Grid<'_>, place: Rect, room: bool, usual: f64) -> (Panel, Option<Panel>) {
     let whole = Panel {
         rect: place,
         x: grid.x,
         y: grid.y,
     };
-    if most <= 0.0 {
+    if !room {
         return (whole, None);
     }
     let upper = Rect {
@@ -231,13 +232,13 @@ fn split(grid: &Grid<'_>, place: Rect, most: f64) -> (Panel, Option<Panel>) {
     let below = Panel {
         rect: lower,
         x: grid.x,
-        y: Axis::linear(Unit::Rate, 0.0, most * 1.05).in_scale_of(&grid.y),
+        y: Axis::linear(Unit::Rate, 0.0, usual * 1.2).in_scale_of(&grid.y),
     };
     let panel = Panel {
         rect: upper,
         ..whole
     };
-    (panel, Some(below))
+    (panel, (usual > 0.0).then_some(below))
 }
 
 /// What was dropped in each bin of the first repetition.
