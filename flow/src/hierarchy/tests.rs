@@ -102,7 +102,7 @@ fn a_class_can_be_changed_while_it_waits() {
     let one = order.join(weight(1), None);
     let other = order.join(weight(1), None);
     let (now, much) = (Timestamp::ZERO, ByteSize::new(1_000 * TURN));
-    let mut served = |order: &mut Hierarchy, turns| {
+    let served = |order: &mut Hierarchy, turns| {
         let mut ones = 0;
         for _ in 0..turns {
             order.want(now, one, much);
