@@ -374,7 +374,13 @@ impl ScenarioArgs {
 
 impl ValueEnum for DriverKind {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Model, Self::Proxy, Self::Kernel, Self::External]
+        &[
+            Self::Model,
+            Self::Proxy,
+            Self::Kernel,
+            Self::External,
+            Self::Shadowsocks,
+        ]
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
@@ -387,6 +393,8 @@ impl ValueEnum for DriverKind {
                 .help("Limiters in this machine's kernel"),
             Self::External => clap::builder::PossibleValue::new("external")
                 .help("Servers that somebody else runs"),
+            Self::Shadowsocks => clap::builder::PossibleValue::new("shadowsocks")
+                .help("The proxy over sockets, under shadowsocks"),
         })
     }
 }

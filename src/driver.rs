@@ -7,6 +7,7 @@ pub mod model;
 pub mod proxy;
 pub mod real;
 pub mod requests;
+pub mod shadowsocks;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -49,7 +50,8 @@ pub fn policy_of(user: &User, algorithm: &Algorithm) -> Policy {
 }
 
 /// Takes out of `scenario` what cannot run here: the kernel driver where the system does not
-/// permit it, and with it the algorithms that nothing else runs. Says why, a line each.
+/// permit it, and with it the algorithms that nothing else runs; the driver `shadowsocks` where it
+/// is not built in. Says why, a line each.
 pub fn leave_out_what_cannot_run(scenario: &mut Scenario) -> Vec<String> {
     let mut notes = Vec::new();
     if scenario.drivers.contains(&DriverKind::Kernel)
@@ -59,6 +61,17 @@ pub fn leave_out_what_cannot_run(scenario: &mut Scenario) -> Vec<String> {
         scenario
             .drivers
             .retain(|driver| *driver != DriverKind::Kernel);
+    }
+    if scenario.drivers.contains(&DriverKind::Shadowsocks)
+        && let Some(reason) = shadowsocks::unavailable()
+    {
+        notes.push(format!("shadowsocks: {reason}: left out"));
+        scenario
+            .drivers
+            .retain(|driver| *driver != DriverKind::Shadowsocks);
+        scenario
+            .claims
+            .retain(|claim| claim.driver != Some(DriverKind::Shadowsocks));
     }
     let drivers = scenario.drivers.clone();
     scenario.algorithms.retain(|algorithm| {
@@ -124,7 +137,7 @@ pub fn label(
     repetition: u32,
 ) -> RunLabel {
     let mode = match driver {
-        DriverKind::Model | DriverKind::Kernel => algorithm.mode,
+        DriverKind::Model | DriverKind::Kernel | DriverKind::Shadowsocks => algorithm.mode,
         DriverKind::Proxy | DriverKind::External => Mode::Stream,
     };
     RunLabel {

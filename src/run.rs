@@ -13,6 +13,7 @@ use crate::driver::kernel::{self, KernelError};
 use crate::driver::model::{self, ModelError};
 use crate::driver::proxy::{self, ProxyError};
 use crate::driver::real::Ran;
+use crate::driver::shadowsocks::{self, ShadowsocksError};
 use crate::driver::{Stop, label};
 use crate::metrics::{Collector, RunFigures, RunMetrics, RunSpec};
 use crate::progress::{Progress, Stage};
@@ -54,6 +55,9 @@ pub enum RunError {
     /// A server that somebody else runs.
     #[error("the external driver cannot run")]
     External(#[from] ExternalError),
+    /// The proxy under shadowsocks.
+    #[error("the shadowsocks driver cannot run")]
+    Shadowsocks(#[from] ShadowsocksError),
 }
 
 /// Runs every driver of `scenario`, in order, until `stop`.
@@ -85,6 +89,13 @@ pub fn run(scenario: &Scenario, progress: Progress, stop: &Stop) -> Result<Finis
             DriverKind::External => {
                 keep(
                     external::run(scenario, progress, stop)?,
+                    &mut collector,
+                    &mut notes,
+                );
+            }
+            DriverKind::Shadowsocks => {
+                keep(
+                    shadowsocks::run(scenario, progress, stop)?,
                     &mut collector,
                     &mut notes,
                 );

@@ -99,6 +99,8 @@ pub enum DriverKind {
     Kernel,
     /// A server that somebody else runs, over sockets.
     External,
+    /// The real proxy over sockets, under shadowsocks.
+    Shadowsocks,
 }
 
 impl DriverKind {
@@ -110,6 +112,7 @@ impl DriverKind {
             Self::Proxy => "proxy",
             Self::Kernel => "kernel",
             Self::External => "external",
+            Self::Shadowsocks => "shadowsocks",
         }
     }
 }
@@ -175,6 +178,8 @@ pub struct Repetitions {
     pub kernel: u32,
     /// Runs in real time through servers that somebody else runs (default 1).
     pub external: u32,
+    /// Runs in real time through the proxy under shadowsocks (default 1).
+    pub shadowsocks: u32,
 }
 
 impl Repetitions {
@@ -186,6 +191,7 @@ impl Repetitions {
             DriverKind::Proxy => self.proxy,
             DriverKind::Kernel => self.kernel,
             DriverKind::External => self.external,
+            DriverKind::Shadowsocks => self.shadowsocks,
         }
     }
 }
@@ -258,6 +264,9 @@ impl Algorithm {
             DriverKind::Proxy => !self.is_special() && self.policy.modes().stream,
             DriverKind::Kernel => self.kernel.is_some(),
             DriverKind::External => self.external.is_some(),
+            DriverKind::Shadowsocks => {
+                !self.is_special() && self.mode != Mode::Shape && self.policy.modes().stream
+            }
         }
     }
 }

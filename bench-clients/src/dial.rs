@@ -1,9 +1,12 @@
 //! The client side of reaching a target: directly, by SOCKS5, by HTTP CONNECT, through a
-//! plain forwarder, or by seed 001's line handshake. The codecs are pure functions of bytes; this module does the IO.
+//! plain forwarder, by shadowsocks, or by seed 001's line handshake. The codecs are pure functions of bytes; this module does the IO.
 
 pub mod http;
 pub mod line;
+#[cfg(feature = "shadowsocks")]
+pub mod shadowsocks;
 pub mod socks5;
+mod stream;
 mod url;
 
 use std::{
@@ -17,6 +20,7 @@ use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
 };
 
+pub use self::stream::Stream;
 pub use self::url::ViaError;
 
 /// A host and a port: an address, or a name that the far side resolves.
@@ -40,7 +44,8 @@ pub struct Credentials {
 /// The way to a target.
 ///
 /// In text: `direct`, `socks5://[USER:PASSWORD@]HOST:PORT`, `http://[USER:PASSWORD@]HOST:PORT`,
-/// `tcp://HOST:PORT` or `line://USER:PASSWORD@HOST:PORT`, reserved characters as `%XX`.
+/// `tcp://HOST:PORT`, `line://USER:PASSWORD@HOST:PORT` or `ss://METHOD:PASSWORD@HOST:PORT`, reserved
+/// characters as `%XX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
     /// No proxy.
@@ -66,6 +71,13 @@ pub enum Via {
         /// Who asks.
         credentials: Option<Credentials>,
     },
+    /// Shadowsocks; to dial, the feature of that name is needed.
+    Shadowsocks {
+        /// Where the server listens.
+        proxy: Endpoint,
+        /// The method in place of a user, and the password or the key.
+        credentials: Credentials,
+    },
     /// Whoever listens there passes everything on to one target, whichever is asked for.
     Forward {
         /// Where the forwarder listens.
@@ -82,6 +94,7 @@ impl Via {
             Self::Socks5 { proxy, .. }
             | Self::Line { proxy, .. }
             | Self::Http { proxy, .. }
+            | Self::Shadowsocks { proxy, .. }
             | Self::Forward { proxy } => Some(proxy),
         }
     }
@@ -112,7 +125,7 @@ impl Default for SocketOptions {
 #[derive(Debug)]
 pub struct Connection {
     /// The bytes both ways.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// The address that the target sees, as the proxy says; where it does not say, and
     /// without a proxy, the socket's own.
     pub bound: Endpoint,
@@ -162,6 +175,9 @@ pub enum DialError {
     /// The line cannot be written, or the answer is none.
     #[error("line handshake")]
     Line(#[from] line::LineError),
+    /// The request cannot be sent, or this program is built without it.
+    #[error("shadowsocks")]
+    Shadowsocks(#[source] io::Error),
     /// The proxy refused, or does not speak HTTP.
     #[error("HTTP CONNECT")]
     Http(#[from] http::HttpError),
@@ -209,8 +225,34 @@ async fn reach(
             socks5_handshake(&mut stream, credentials.as_ref(), target).await?
         }
         Via::Line { credentials, .. } => line_handshake(&mut stream, credentials, target).await?,
+        Via::Shadowsocks { credentials, .. } => {
+            let stream = encrypted(stream, credentials, target).await;
+            return Ok(Connection {
+                stream: stream.map_err(DialError::Shadowsocks)?,
+                bound: local.into(),
+            });
+        }
     };
-    Ok(Connection { stream, bound })
+    Ok(Connection {
+        stream: stream.into(),
+        bound,
+    })
+}
+
+#[cfg(feature = "shadowsocks")]
+async fn encrypted(
+    stream: TcpStream,
+    credentials: &Credentials,
+    target: &Endpoint,
+) -> io::Result<Stream> {
+    let stream = shadowsocks::handshake(stream, credentials, target).await?;
+    Ok(Stream::Shadowsocks(Box::new(stream)))
+}
+
+#[cfg(not(feature = "shadowsocks"))]
+async fn encrypted(_: TcpStream, _: &Credentials, _: &Endpoint) -> io::Result<Stream> {
+    let why = "this program is built without the feature `shadowsocks`";
+    Err(io::Error::new(io::ErrorKind::Unsupported, why))
 }
 
 /// The client's side of RFC 1928 with RFC 1929 on `stream`; returns the address

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use flow::{ByteSize, Nanos, Timestamp};
 use hdrhistogram::Histogram;
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use traffic::Generator;
 
 use crate::{
     Clock, Ends, Log, Sink, Wait,
+    datagrams::{DatagramError, DatagramPlan},
+    dial::Stream,
     payload::Payload,
     receiver::{ReadSize, ReceiveEnd, ReceiveError, ReceivePlan, ReceiveReport, receive},
     sender::{SendEnd, SendError, SendMode, SendPlan, SendReport, send},
@@ -84,6 +86,8 @@ pub struct FlowLog<S = Log, R = Log> {
     pub sends: S,
     /// Every receipt: when it was read, its bytes.
     pub receipts: R,
+    /// Datagrams: which send each receipt is, the first is 1. `None` of a stream.
+    pub arrived: Option<Vec<u32>>,
     /// Nanoseconds that sends were taken up after they were due.
     pub lateness: Histogram<u64>,
     /// Bytes that were due.
@@ -106,6 +110,9 @@ pub enum FlowError {
     /// The sender's side.
     #[error("the sender failed")]
     Send(#[from] SendError),
+    /// Datagrams.
+    #[error("datagrams")]
+    Datagrams(#[from] DatagramError),
     /// The receiver's side.
     #[error("the receiver failed")]
     Receive(#[from] ReceiveError),
@@ -192,8 +199,8 @@ impl<S: Sink + 'static, R: Sink + 'static> FlowPlan<S, R> {
         let flow = self.ends.flow;
         let payload = Payload::new(flow);
         let (from, to) = match self.direction {
-            Direction::Down => (self.ends.server, self.ends.client),
-            Direction::Up => (self.ends.client, self.ends.server),
+            Direction::Down => (self.ends.server.into(), self.ends.client),
+            Direction::Up => (self.ends.client, self.ends.server.into()),
         };
         let (mode, window) = match self.behaviour {
             Behaviour::OpenLoop { backlog_limit } => (SendMode::OpenLoop { backlog_limit }, None),
@@ -234,6 +241,7 @@ impl<S: Sink + 'static, R: Sink + 'static> FlowPlan<S, R> {
             flow,
             sends,
             receipts,
+            arrived: None,
             lateness: sent.lateness,
             offered: sent.offered,
             sent: sent.sent,
@@ -253,11 +261,50 @@ pub async fn drive_all<S: Sink + 'static, R: Sink + 'static>(
     plans: Vec<FlowPlan<S, R>>,
     run: &RunPlan,
 ) -> Result<Vec<FlowLog<S, R>>, RunError> {
-    let mut flows = JoinSet::new();
-    let mut logs: Vec<_> = plans.iter().map(|_| None).collect();
-    for (index, plan) in plans.into_iter().enumerate() {
+    let flow = |plan: FlowPlan<S, R>| {
         let run = run.clone();
-        flows.spawn(async move { (index, plan.drive(&run).await) });
+        async move { plan.drive(&run).await }
+    };
+    all(plans.into_iter().map(flow)).await
+}
+
+/// A stream or datagrams.
+pub enum AnyPlan {
+    /// A stream.
+    Stream(FlowPlan),
+    /// Datagrams.
+    Datagrams(DatagramPlan),
+}
+
+/// As [`drive_all`], streams and datagrams together.
+///
+/// # Errors
+/// As [`drive_all`].
+pub async fn drive_any(plans: Vec<AnyPlan>, run: &RunPlan) -> Result<Vec<FlowLog>, RunError> {
+    let flow = |plan: AnyPlan| {
+        let run = run.clone();
+        async move {
+            match plan {
+                AnyPlan::Stream(plan) => plan.drive(&run).await,
+                AnyPlan::Datagrams(plan) => Ok(plan.drive(&run).await?),
+            }
+        }
+    };
+    all(plans.into_iter().map(flow)).await
+}
+
+async fn all<S, R, F>(
+    running: impl ExactSizeIterator<Item = F>,
+) -> Result<Vec<FlowLog<S, R>>, RunError>
+where
+    S: Send + 'static,
+    R: Send + 'static,
+    F: Future<Output = Result<FlowLog<S, R>, FlowError>> + Send + 'static,
+{
+    let mut flows = JoinSet::new();
+    let mut logs: Vec<_> = (0..running.len()).map(|_| None).collect();
+    for (index, flow) in running.enumerate() {
+        flows.spawn(async move { (index, flow.await) });
     }
     while let Some(joined) = flows.join_next().await {
         let (index, result) = match joined {
@@ -270,20 +317,20 @@ pub async fn drive_all<S: Sink + 'static, R: Sink + 'static>(
 }
 
 async fn run_sender<S: Sink>(
-    mut stream: TcpStream,
+    mut stream: Stream,
     mut generator: Box<dyn Generator + Send>,
     plan: SendPlan,
     mut sink: S,
-) -> Result<(TcpStream, SendReport, S), FlowError> {
+) -> Result<(Stream, SendReport, S), FlowError> {
     let report = send(&mut stream, generator.as_mut(), &plan, &mut sink).await?;
     Ok((stream, report, sink))
 }
 
 async fn run_receiver<R: Sink>(
-    mut stream: TcpStream,
+    mut stream: Stream,
     plan: ReceivePlan,
     mut sink: R,
-) -> Result<(TcpStream, ReceiveReport, R), FlowError> {
+) -> Result<(Stream, ReceiveReport, R), FlowError> {
     let report = receive(&mut stream, &plan, &mut sink).await?;
     Ok((stream, report, sink))
 }

@@ -2,12 +2,13 @@
 //! their own: a client that shares the server's codec cannot catch the server's mistake.
 //!
 //! A run, from the ends inwards:
-//! - [`dial`] reaches a target directly or through a proxy that speaks SOCKS5 or
-//!   seed 001's line handshake;
+//! - [`dial`] reaches a target directly or through a proxy that speaks SOCKS5, HTTP,
+//!   shadowsocks (the feature of that name) or seed 001's line handshake;
 //! - [`target`] is what is reached: it hands over each accepted connection to the
 //!   flow that it belongs to;
 //! - [`sender`] sends what a [`traffic::Generator`] says, on absolute deadlines;
 //! - [`receiver`] reads as it comes, verifies every byte and stamps each read;
+//! - [`datagrams`] sends and receives datagrams with numbers, which may be lost;
 //! - [`drive`] runs both for many flows on one [`Clock`] and returns their logs.
 //!
 //! [`service`] does the same for requests instead of streams.
@@ -46,6 +47,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod datagrams;
 pub mod dial;
 pub mod drive;
 pub mod log;
@@ -62,8 +64,9 @@ mod task;
 pub mod window;
 
 pub use clock::Clock;
-pub use dial::{Credentials, Endpoint, SocketOptions, Via};
-pub use drive::{Behaviour, Direction, FlowLog, FlowPlan, RunPlan, drive_all};
+pub use datagrams::{DatagramEnds, DatagramPlan};
+pub use dial::{Credentials, Endpoint, SocketOptions, Stream, Via};
+pub use drive::{AnyPlan, Behaviour, Direction, FlowLog, FlowPlan, RunPlan, drive_all, drive_any};
 pub use log::{Log, Sink};
 pub use pace::Wait;
 pub use target::{Ends, Identify, Target};

@@ -6,7 +6,7 @@ mod seconds;
 use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -162,7 +162,7 @@ pub fn listen(address: std::net::SocketAddr) -> Result<(TcpListener, u16), Progr
 ///
 /// # Errors
 /// Target or proxy said no.
-pub async fn connect(via: &Via, target: &Endpoint) -> Result<TcpStream, ProgramError> {
+pub async fn connect(via: &Via, target: &Endpoint) -> Result<dial::Stream, ProgramError> {
     match dial::connect(via, target, &SocketOptions::default()).await {
         Ok(connection) => Ok(connection.stream),
         Err(source) => Err(ProgramError::Connect {

@@ -387,7 +387,7 @@ impl<'a, G: Generator + ?Sized, S: Sink> Sender<'a, G, S> {
 
 /// Two significant digits; grows with what it holds.
 #[expect(clippy::expect_used, reason = "0 to 5 digits are valid")]
-fn lateness_histogram() -> Histogram<u64> {
+pub(crate) fn lateness_histogram() -> Histogram<u64> {
     Histogram::new(2).expect("two digits are valid")
 }
 

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    dial::{self, DialError, Endpoint, SocketOptions, Via},
+    dial::{self, DialError, Endpoint, SocketOptions, Stream, Via},
     task::Task,
 };
 
@@ -77,7 +77,7 @@ pub struct Ends {
     /// Names the flow; the key of its payload.
     pub flow: u64,
     /// The side that dialled.
-    pub client: TcpStream,
+    pub client: Stream,
     /// The side that was dialled.
     pub server: TcpStream,
     /// The address that the proxy says it bound; without a proxy the client's own.

@@ -256,7 +256,7 @@ async fn a_connection_that_the_proxy_ends_is_a_result() {
     drop(silent);
     let ends = Ends {
         flow,
-        client,
+        client: client.into(),
         server,
         bound,
     };

@@ -22,6 +22,8 @@ mod logging;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod run;
+#[cfg(feature = "sentry")]
+mod sentry;
 mod settings;
 #[cfg(feature = "shadowsocks")]
 mod shadowsocks;

@@ -19,7 +19,7 @@ use crate::https_service::Service;
 use crate::metrics::Reason;
 use crate::sessions::Sessions;
 #[cfg(feature = "shadowsocks")]
-use crate::shadowsocks::{Aside, Bound, Front, Venue};
+use crate::shadowsocks::{Aside, Bound, Front, Turnstile, Venue};
 use crate::tls::{Certificates, TlsError};
 use crate::users::{StoreError, UserError, Users};
 use crate::{session, socket};
@@ -220,7 +220,9 @@ impl Server {
         let shadowsocks = match config.shadowsocks.clone() {
             None => None,
             Some(settings) => {
-                let front = Front::open(settings, config.tls.clone(), users.clone());
+                let turnstile = Turnstile::start().map_err(BindError::Workers)?;
+                let (tls, users) = (config.tls.clone(), users.clone());
+                let front = Front::open(settings, tls, users, turnstile);
                 let front = front.map_err(BindError::Salts)?;
                 let aside = front.listen_aside().await;
                 let aside =

@@ -52,7 +52,7 @@ use port::{Port, Sockets};
 use presence::{Presence, Whereabouts};
 use replay::Replay;
 use roster::{Member, Roster};
-use turnstile::Turnstile;
+pub(crate) use turnstile::Turnstile;
 
 /// Sessions, and as many datagrams, that are remembered at least.
 const REMEMBERED: usize = 1 << 20;
@@ -91,6 +91,7 @@ impl Front {
         settings: config::Shadowsocks,
         tls: Option<TlsFiles>,
         users: Users,
+        turnstile: Turnstile,
     ) -> io::Result<Arc<Self>> {
         let (salts, datagrams) = match &settings.replay_file {
             None => (Replay::in_memory(REMEMBERED), Replay::in_memory(REMEMBERED)),
@@ -111,7 +112,7 @@ impl Front {
             users,
             salts,
             datagrams,
-            turnstile: Turnstile::new(),
+            turnstile,
             presence: Presence::default(),
             counters: Counters::default(),
             state: Mutex::default(),

@@ -12,13 +12,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bench_clients::dial::Credentials;
-use bench_clients::{Ends, Identify, SocketOptions, Target, Via};
+use bench_clients::{Identify, SocketOptions, Target, Via};
 use tokio::time::{Instant, sleep};
 
 use self::server::Server;
 use super::Stop;
 use super::real::plan::{Run, Together};
-use super::real::{self, Batch, Bench, Ran, RealError, Used, io_error};
+use super::real::{self, Batch, Bench, Opened, Ran, RealError, Used, io_error};
 use crate::progress::Progress;
 use crate::scenario::{DriverKind, RateChange, Scenario};
 
@@ -184,7 +184,7 @@ impl Bench for Path {
         batch: Batch<'_>,
         _: &Run<'_>,
         user: usize,
-    ) -> Result<Ends, ExternalError> {
+    ) -> Result<Opened, ExternalError> {
         let name = batch
             .scenario
             .users
@@ -199,7 +199,8 @@ impl Bench for Path {
             .target
             .open(&via, identify, &SocketOptions::default())
             .await;
-        Ok(opened.map_err(|source| batch.not_open(user, source))?)
+        let ends = opened.map_err(|source| batch.not_open(user, source))?;
+        Ok(Opened::Stream(ends))
     }
 
     /// Scenarios with changes of rate and servers of others are refused: nobody could tell them.

@@ -10,10 +10,10 @@ use std::net::Ipv4Addr;
 
 pub(crate) use self::server::{PASSWORD, Server};
 
-use bench_clients::{Credentials, Ends, Identify, SocketOptions, Target, Via};
+use bench_clients::{Credentials, Identify, SocketOptions, Target, Via};
 
 use super::real::plan::{Run, Together};
-use super::real::{self, Batch, Bench, Ran, RealError, Used, io_error};
+use super::real::{self, Batch, Bench, Opened, Ran, RealError, Used, io_error};
 use super::{Stop, policy_of};
 use crate::progress::Progress;
 use crate::scenario::{DriverKind, RateChange, Scenario, UserLimit};
@@ -85,7 +85,7 @@ impl Bench for Through {
         let target = Target::bind(any_port, SocketOptions::default()).await;
         Ok(Self {
             target: target.map_err(io_error("listen for the proxy's connections"))?,
-            server: Server::with(server::accounts(batch)).await?,
+            server: Server::with(server::accounts(batch), |_| ()).await?,
         })
     }
 
@@ -94,7 +94,7 @@ impl Bench for Through {
         batch: Batch<'_>,
         run: &Run<'_>,
         user: usize,
-    ) -> Result<Ends, ProxyError> {
+    ) -> Result<Opened, ProxyError> {
         let via = Via::Socks5 {
             proxy: self.server.address().into(),
             credentials: Some(Credentials {
@@ -104,7 +104,8 @@ impl Bench for Through {
         };
         let options = SocketOptions::default();
         let opened = self.target.open(&via, Identify::OwnPort, &options).await;
-        Ok(opened.map_err(|source| batch.not_open(user, source))?)
+        let ends = opened.map_err(|source| batch.not_open(user, source))?;
+        Ok(Opened::Stream(ends))
     }
 
     async fn change_rate(

@@ -12,8 +12,11 @@ pub(super) mod plan;
 use std::io;
 use std::time::Duration;
 
-use bench_clients::drive::{self, drive_all};
-use bench_clients::{Clock, Ends, FlowLog, FlowPlan, Log, RunPlan, Wait, target};
+use bench_clients::datagrams::DatagramError;
+use bench_clients::drive::{self, AnyPlan, drive_any};
+use bench_clients::{
+    Clock, DatagramEnds, DatagramPlan, Ends, FlowLog, FlowPlan, Log, RunPlan, Wait, target,
+};
 use flow::{Nanos, Timestamp};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +54,9 @@ pub enum RealError {
         /// Why.
         source: target::OpenError,
     },
+    /// Datagrams are not let through.
+    #[error("a user's datagrams do not arrive")]
+    Datagrams(#[from] DatagramError),
     /// A flow broke.
     #[error("a connection broke during the run")]
     Drive(#[from] drive::RunError),
@@ -81,6 +87,16 @@ impl Batch<'_> {
     }
 }
 
+/// The two ends of a connection, or of a flow of datagrams.
+pub(super) enum Opened {
+    Stream(Ends),
+    #[cfg_attr(
+        not(feature = "shadowsocks"),
+        expect(dead_code, reason = "shadowsocks alone carries them")
+    )]
+    Datagrams(DatagramEnds),
+}
+
 /// What stands between the ends of the connections of one batch.
 pub(super) trait Bench: Sized {
     /// Why not.
@@ -99,7 +115,7 @@ pub(super) trait Bench: Sized {
         batch: Batch<'_>,
         run: &Run<'_>,
         user: usize,
-    ) -> Result<Ends, Self::Error>;
+    ) -> Result<Opened, Self::Error>;
 
     /// Changes the rate of everyone who is limited by the reference.
     async fn change_rate(
@@ -205,7 +221,7 @@ async fn run_batch<B: Bench>(
     };
     let before = bench.used();
     let logs = {
-        let driving = drive_all(plans, &plan);
+        let driving = drive_any(plans, &plan);
         let watching = watch(clock, &token, report, stop);
         let tending = tend(batch, &mut bench, clock);
         tokio::pin!(driving);
@@ -244,24 +260,36 @@ async fn run_batch<B: Bench>(
 }
 
 /// Opens every connection of the batch, in order of run, user and connection.
-async fn connect<B: Bench>(batch: Batch<'_>, bench: &mut B) -> Result<Vec<FlowPlan>, B::Error> {
+async fn connect<B: Bench>(batch: Batch<'_>, bench: &mut B) -> Result<Vec<AnyPlan>, B::Error> {
     let scenario = batch.scenario;
     let mut plans = Vec::new();
     for run in batch.runs {
         for (number, user) in (0u32..).zip(&scenario.users) {
             for connection in 0..user.connections {
-                plans.push(FlowPlan {
-                    ends: bench.open(batch, run, number as usize).await?,
-                    direction: match scenario.direction {
-                        Direction::Down => bench_clients::Direction::Down,
-                        Direction::Up => bench_clients::Direction::Up,
-                    },
-                    generator: Box::new(scenario.generator(run.repetition, number, connection)),
-                    behaviour: behaviour(scenario),
-                    start: user.start,
-                    wait: Wait::Timer,
-                    sends: Log::new(),
-                    receipts: Log::of_receipts(),
+                let opened = bench.open(batch, run, number as usize).await?;
+                let generator = Box::new(scenario.generator(run.repetition, number, connection));
+                let direction = match scenario.direction {
+                    Direction::Down => bench_clients::Direction::Down,
+                    Direction::Up => bench_clients::Direction::Up,
+                };
+                plans.push(match opened {
+                    Opened::Stream(ends) => AnyPlan::Stream(FlowPlan {
+                        ends,
+                        direction,
+                        generator,
+                        behaviour: behaviour(scenario),
+                        start: user.start,
+                        wait: Wait::Timer,
+                        sends: Log::new(),
+                        receipts: Log::of_receipts(),
+                    }),
+                    Opened::Datagrams(ends) => AnyPlan::Datagrams(DatagramPlan {
+                        ends,
+                        direction,
+                        generator,
+                        start: user.start,
+                        wait: Wait::Timer,
+                    }),
                 });
             }
         }

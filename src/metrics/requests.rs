@@ -228,6 +228,7 @@ mod tests {
                 proxy: 1,
                 kernel: 1,
                 external: 1,
+                shadowsocks: 1,
             },
             arrivals: Arrivals::Constant,
             service_time: "constant:1s".parse().unwrap(),

@@ -113,9 +113,10 @@ impl RunSpec {
     pub fn new(scenario: &Scenario, algorithm: &Algorithm, driver: DriverKind) -> Self {
         let train_gap = match driver {
             DriverKind::Model => Nanos::ZERO,
-            DriverKind::Proxy | DriverKind::Kernel | DriverKind::External => {
-                real_train_gap(scenario.reference.rate)
-            }
+            DriverKind::Proxy
+            | DriverKind::Kernel
+            | DriverKind::External
+            | DriverKind::Shadowsocks => real_train_gap(scenario.reference.rate),
         };
         let user = |user| UserSpec::new(scenario, algorithm, driver, user);
         Self {

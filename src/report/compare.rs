@@ -303,6 +303,7 @@ fn asked(scenario: &Scenario) -> Scenario {
         proxy: 1,
         kernel: 1,
         external: 1,
+        shadowsocks: 1,
     };
     Scenario {
         name: String::new(),

@@ -216,7 +216,7 @@ impl<'a> Bed<'a> {
                     rules: proxy::Limits::down(limit(stream)).into(),
                 });
                 let users = users.collect();
-                let server = Box::new(runtime.block_on(Server::with(users))?);
+                let server = Box::new(runtime.block_on(Server::with(users, |_| ()))?);
                 let profiles = streams.into_iter().map(|stream| stream.name).collect();
                 let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
                 (Way::Own { server, profiles }, any)

@@ -193,7 +193,7 @@ fn connections(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
             )
             .label("too long")
             .help(format!(
-                "at most {} with the drivers proxy, kernel and external",
+                "at most {} with the drivers proxy, shadowsocks, kernel and external",
                 limits::REAL_DURATION
             )),
         );
@@ -276,8 +276,27 @@ fn departures_stay(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Under shadowsocks the proxy relays streams, and polices datagrams.
+fn others_limit_something(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
+    let runs = |placed: &Placed| placed.algorithm.runs_on(DriverKind::Shadowsocks);
+    if let (true, false, Some(first)) = (
+        scenario.drivers.contains(&DriverKind::Shadowsocks),
+        scenario.algorithms.iter().any(runs),
+        scenario.algorithms.first(),
+    ) {
+        problems.push(
+            Problem::new(first.at.clone(), "the shadowsocks driver would run nothing")
+                .label("neither a stream's limit nor a policer that the proxy has")
+                .help(
+                    "write `mode = \"stream\"` for streams, or `mode = \"police\"` for datagrams",
+                ),
+        );
+    }
+}
+
 /// A proxy relays streams and nothing else.
 fn streams_exist(scenario: &Parts<'_>, problems: &mut Vec<Problem>) {
+    others_limit_something(scenario, problems);
     let real = scenario.drivers.contains(&DriverKind::Proxy);
     let streams =
         |placed: &Placed| placed.algorithm.mode == Mode::Stream && !placed.algorithm.is_special();

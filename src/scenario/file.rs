@@ -54,11 +54,12 @@ pub struct Origin<'a> {
     pub folder: Option<&'a Path>,
 }
 
-pub(super) const DRIVERS: [(&str, DriverKind); 4] = [
+pub(super) const DRIVERS: [(&str, DriverKind); 5] = [
     ("model", DriverKind::Model),
     ("proxy", DriverKind::Proxy),
     ("kernel", DriverKind::Kernel),
     ("external", DriverKind::External),
+    ("shadowsocks", DriverKind::Shadowsocks),
 ];
 pub(super) const KERNEL_LIMITERS: [(&str, KernelLimiter); 6] = [
     ("netfilter", KernelLimiter::Netfilter),
@@ -423,6 +424,7 @@ impl Reader<'_> {
             let (model, proxy) = (count("model", written.model), count("proxy", written.proxy));
             let kernel = count("kernel", written.kernel);
             let external = count("external", written.external);
+            let shadowsocks = count("shadowsocks", written.shadowsocks);
             section.finish(self.problems);
             narrow = until?;
             written = Repetitions {
@@ -430,6 +432,7 @@ impl Reader<'_> {
                 proxy: u32::try_from(proxy?).ok()?,
                 kernel: u32::try_from(kernel?).ok()?,
                 external: u32::try_from(external?).ok()?,
+                shadowsocks: u32::try_from(shadowsocks?).ok()?,
             };
         }
         let repetitions = match self.overrides.repetitions {
@@ -438,6 +441,7 @@ impl Reader<'_> {
                 proxy: n,
                 kernel: n,
                 external: n,
+                shadowsocks: n,
             },
             None => written,
         };

@@ -49,6 +49,7 @@ pub(crate) const DEFAULT_REPETITIONS: Repetitions = Repetitions {
     proxy: 1,
     kernel: 1,
     external: 1,
+    shadowsocks: 1,
 };
 
 /// Repetitions of the model at most, when it stops by itself.

@@ -85,6 +85,9 @@ pub(super) fn repetitions(out: &mut String, repetitions: &Repetitions) -> fmt::R
     if repetitions.external != limits::DEFAULT_REPETITIONS.external {
         writeln!(out, "external = {}", repetitions.external)?;
     }
+    if repetitions.shadowsocks != limits::DEFAULT_REPETITIONS.shadowsocks {
+        writeln!(out, "shadowsocks = {}", repetitions.shadowsocks)?;
+    }
     Ok(())
 }
 

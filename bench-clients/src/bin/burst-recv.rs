@@ -3,14 +3,13 @@
 use std::{net::SocketAddr, num::NonZeroUsize, process::ExitCode};
 
 use bench_clients::{
-    Clock, Endpoint,
+    Clock, Endpoint, Stream,
     payload::Payload,
     program::{self, Console, Counter, Layout, ProgramError, ProxyOptions, Role},
     receiver::{ReadSize, ReceiveEnd, ReceivePlan, receive},
 };
 use clap::Parser;
 use flow::{Nanos, Timestamp};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// Receives from where it is told, or from the first that connects, and prints
@@ -74,7 +73,7 @@ async fn run(
 
 async fn consume(
     options: &Options,
-    mut stream: TcpStream,
+    mut stream: Stream,
     console: Console,
     stop: CancellationToken,
 ) -> Result<(), ProgramError> {
@@ -105,13 +104,13 @@ async fn consume(
 }
 
 impl Options {
-    async fn connection(&self, console: Console) -> Result<TcpStream, ProgramError> {
+    async fn connection(&self, console: Console) -> Result<Stream, ProgramError> {
         if let Some(address) = self.listen {
             let (listener, port) = program::listen(address)?;
             console.log(&format!("Listening on port {port}..."))?;
             let (stream, peer) = listener.accept().await.map_err(ProgramError::Broken)?;
             console.log(&format!("Server connected: {peer}"))?;
-            return Ok(stream);
+            return Ok(stream.into());
         }
         console.log(&format!("Connecting to {}", self.connect))?;
         program::connect(&self.proxy.via()?, &self.connect).await

@@ -3,14 +3,13 @@
 use std::{net::SocketAddr, process::ExitCode};
 
 use bench_clients::{
-    Clock, Endpoint, Wait,
+    Clock, Endpoint, Stream, Wait,
     payload::Payload,
     program::{self, Console, Counter, Layout, ProgramError, ProxyOptions, Role},
     sender::{SendEnd, SendMode, SendPlan, send},
 };
 use clap::{Parser, ValueEnum};
 use flow::{ByteSize, Nanos, Timestamp};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use traffic::{AnyGenerator, Pattern, Purpose, StreamSeed, bursty::SleepGrain};
 
@@ -92,7 +91,7 @@ async fn run(
 
 async fn serve(
     options: &Options,
-    mut stream: TcpStream,
+    mut stream: Stream,
     mut generator: AnyGenerator,
     console: Console,
     stop: CancellationToken,
@@ -122,7 +121,7 @@ async fn serve(
 }
 
 impl Options {
-    async fn connection(&self, console: Console) -> Result<TcpStream, ProgramError> {
+    async fn connection(&self, console: Console) -> Result<Stream, ProgramError> {
         if let Some(target) = &self.connect {
             console.log(&format!("Connecting to {target}"))?;
             let stream = program::connect(&self.proxy.via()?, target).await?;
@@ -140,7 +139,7 @@ impl Options {
         let (stream, peer) = listener.accept().await.map_err(ProgramError::Broken)?;
         console.log(&format!("Client connected: {peer}"))?;
         stream.set_nodelay(true).map_err(ProgramError::Broken)?;
-        Ok(stream)
+        Ok(stream.into())
     }
 
     fn plan(&self, stop: CancellationToken) -> SendPlan {

@@ -10,14 +10,16 @@ use super::{Credentials, Endpoint, Via};
 pub enum ViaError {
     /// No known scheme.
     #[error(
-        "write a proxy as socks5://USER:PASSWORD@HOST:PORT, http://, tcp:// or line:// likewise"
+        "write a proxy as socks5://USER:PASSWORD@HOST:PORT, http://, tcp://, line:// or ss://METHOD:PASSWORD@HOST:PORT likewise"
     )]
     Scheme,
     /// Not `HOST:PORT`. What was given is not repeated: a password may be in it.
     #[error("an address is HOST:PORT, an IPv6 address stands in brackets as in [::1]:1080")]
     Address,
-    /// The line handshake knows no users without a password.
-    #[error("the line handshake needs USER:PASSWORD@ before the host")]
+    /// Neither the line handshake nor shadowsocks knows users without a password.
+    #[error(
+        "the line handshake and shadowsocks need USER:PASSWORD@ or METHOD:PASSWORD@ before the host"
+    )]
     CredentialsMissing,
     /// A forwarder asks for none.
     #[error("a plain forwarder knows no users: write tcp://HOST:PORT")]
@@ -50,6 +52,10 @@ impl FromStr for Via {
                 proxy: proxy()?,
                 credentials: credentials.ok_or(ViaError::CredentialsMissing)?,
             }),
+            "ss" => Ok(Self::Shadowsocks {
+                proxy: proxy()?,
+                credentials: credentials.ok_or(ViaError::CredentialsMissing)?,
+            }),
             "http" => Ok(Self::Http {
                 proxy: proxy()?,
                 credentials,
@@ -69,6 +75,7 @@ impl fmt::Display for Via {
             Self::Socks5 { credentials, .. } => ("socks5", credentials.as_ref()),
             Self::Http { credentials, .. } => ("http", credentials.as_ref()),
             Self::Line { credentials, .. } => ("line", Some(credentials)),
+            Self::Shadowsocks { credentials, .. } => ("ss", Some(credentials)),
             Self::Forward { .. } => ("tcp", None),
         };
         write!(f, "{scheme}://")?;
@@ -103,7 +110,8 @@ impl Via {
                 credentials: Some(credentials),
                 ..
             }
-            | Self::Line { credentials, .. } => credentials.password = password,
+            | Self::Line { credentials, .. }
+            | Self::Shadowsocks { credentials, .. } => credentials.password = password,
             Self::Direct | Self::Socks5 { .. } | Self::Http { .. } | Self::Forward { .. } => {}
         }
         self
@@ -116,7 +124,9 @@ impl Via {
             Self::Socks5 { credentials, .. } | Self::Http { credentials, .. } => credentials
                 .as_ref()
                 .is_some_and(|credentials| credentials.password.is_empty()),
-            Self::Line { credentials, .. } => credentials.password.is_empty(),
+            Self::Line { credentials, .. } | Self::Shadowsocks { credentials, .. } => {
+                credentials.password.is_empty()
+            }
             Self::Direct | Self::Forward { .. } => false,
         }
     }

@@ -79,6 +79,8 @@ impl LogArgs {
         }
         #[cfg(not(feature = "otlp"))]
         let registry = tracing_subscriber::registry().with(layer.with_filter(filter));
+        #[cfg(feature = "sentry")]
+        let registry = registry.with(super::sentry::layer());
         registry.init();
         Ok(Log {
             arguments: self,

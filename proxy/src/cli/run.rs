@@ -48,9 +48,19 @@ impl Run {
             is_bare,
             ..
         } = resolve(&self.config, service.as_ref(), inherits)?;
+        #[cfg(feature = "sentry")]
+        let _reports = self
+            .config
+            .sentry_dsn()
+            .map(super::sentry::start)
+            .transpose()?;
         let log = log.start(log_table, otlp_endpoint.as_deref())?;
         #[cfg(feature = "otlp")]
         let spans = log.spans();
+        #[cfg(not(feature = "sentry"))]
+        if self.config.sentry_dsn().is_some() {
+            tracing::warn!("errors are not reported: this program is built without Sentry");
+        }
         let server = Server::bind_with(config, inherited)
             .await
             .map_err(Failure::environment)?;

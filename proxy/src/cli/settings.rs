@@ -133,6 +133,14 @@ pub(crate) struct Settings {
 }
 
 impl ConfigArgs {
+    /// Where errors are reported, if anywhere.
+    pub(super) fn sentry_dsn(&self) -> Option<&str> {
+        #[cfg(feature = "shadowsocks")]
+        return self.shadowsocks.sentry_dsn();
+        #[cfg(not(feature = "shadowsocks"))]
+        None
+    }
+
     /// Everything that is known, as one config.
     pub(crate) fn resolve(&self) -> Result<Settings, Failure> {
         let text = match &self.config {

@@ -63,6 +63,14 @@ pub(crate) struct ShadowsocksArgs {
     /// Metrics in the names of aioshadowsocks, on this port of the listen address.
     #[arg(long, value_name = "PORT", env = "SS_METRICS_PORT")]
     ss_metrics_port: Option<u16>,
+    /// Errors and panics go to this project of Sentry's.
+    #[arg(
+        long,
+        value_name = "DSN",
+        env = "SS_SENTRY_DSN",
+        hide_env_values = true
+    )]
+    ss_sentry_dsn: Option<String>,
     /// Events this severe, and more so, where --log-level and the config say nothing.
     #[arg(long, value_name = "LEVEL", env = "SS_LOG_LEVEL", hide = true)]
     ss_log_level: Option<LevelFilter>,
@@ -72,6 +80,11 @@ impl ShadowsocksArgs {
     /// The level of the log, if it is said.
     pub(super) const fn log_level(&self) -> Option<LevelFilter> {
         self.ss_log_level
+    }
+
+    /// Where errors are reported; empty is nowhere.
+    pub(super) fn sentry_dsn(&self) -> Option<&str> {
+        self.ss_sentry_dsn.as_deref().filter(|dsn| !dsn.is_empty())
     }
 
     fn is_said(&self) -> bool {

@@ -12,18 +12,18 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use proxy::protocol::Dialect;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Failure;
 use crate::secret;
+use crate::speech::Speech;
 
 /// Where an account is, and how to speak with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) server: Server,
     pub(crate) name: String,
-    pub(crate) dialect: Dialect,
+    pub(crate) dialect: Speech,
     pub(crate) tls: bool,
     pub(crate) roots: Option<PathBuf>,
 }

@@ -16,6 +16,7 @@ use crate::door;
 use crate::fetch;
 use crate::remote::{Remote, RemoteError};
 use crate::secret;
+use crate::speech::Speech;
 
 const EXIT_CODES: &str = "\
 The password comes from --password-file, else from $WEIRGATE_PASSWORD, else from what `login
@@ -76,9 +77,10 @@ struct Identity {
 struct Login {
     #[command(flatten)]
     identity: Identity,
-    /// What to speak with the server: socks5, http, line or auth-target.
+    /// What to speak with the server: socks5, http, line or auth-target; or shadowsocks, by the name of
+    /// its method, such as aes-256-gcm or 2022-blake3-aes-128-gcm (then without TLS).
     #[arg(long, default_value = "socks5")]
-    dialect: Dialect,
+    dialect: Speech,
     /// Keep the password in a file beside the account's, readable by you alone.
     #[arg(long)]
     save_password: bool,
@@ -131,6 +133,8 @@ impl From<RemoteError> for Failure {
             RemoteError::Login | RemoteError::Unsendable(_) | RemoteError::Refused(_) => {
                 Self::Request(error.to_string())
             }
+            #[cfg(feature = "shadowsocks")]
+            RemoteError::Key(_) => Self::Request(error.to_string()),
             _ => Self::Environment(error.to_string()),
         }
     }
@@ -168,7 +172,7 @@ async fn command(cli: Cli) -> Result<(), Failure> {
     let path = || account.map_or_else(Account::default_path, Ok);
     match command {
         Command::Register(identity) => {
-            let account = identity.account(Dialect::AuthTarget);
+            let account = identity.account(Speech::Dialect(Dialect::AuthTarget));
             let password = secret::new(identity.password.password_file.as_deref()).await?;
             Remote::new(&account, password)?.register().await?;
             say(&format!("registered {:?}", account.name))
@@ -220,12 +224,12 @@ async fn command(cli: Cli) -> Result<(), Failure> {
 }
 
 impl Identity {
-    fn account(&self, dialect: Dialect) -> Account {
+    fn account(&self, dialect: Speech) -> Account {
         Account {
             server: self.server.clone(),
             name: self.name.clone(),
             dialect,
-            tls: !self.insecure_plain,
+            tls: !self.insecure_plain && !dialect.is_shadowsocks(),
             roots: self.roots.clone(),
         }
     }

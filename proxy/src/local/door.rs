@@ -89,6 +89,10 @@ impl Door {
             return self.linger().await;
         };
         let served = match wish {
+            #[cfg(feature = "shadowsocks")]
+            Wish::Datagrams if remote.carries_datagrams() => {
+                return self.datagrams(remote).await;
+            }
             Wish::Datagrams => match remote.associate().await {
                 Ok(datagrams) => return datagrams.serve(&mut self.application, &target).await,
                 Err(error) => Err(error),
@@ -172,6 +176,23 @@ impl Door {
         };
         self.application.write_all(&status.answer(false)).await?;
         Ok(None)
+    }
+
+    /// Serves the application's datagrams until it closes the connection.
+    #[cfg(feature = "shadowsocks")]
+    async fn datagrams(mut self, remote: &Remote) -> io::Result<()> {
+        let association = match remote.associate_encrypted(&self.application).await {
+            Ok(association) => association,
+            Err(error) => {
+                tracing::warn!(%error, "no way for datagrams");
+                let refused = Speech::Socks5.refused(&error);
+                self.application.write_all(&refused).await?;
+                return self.linger().await;
+            }
+        };
+        let reply = socks5::reply(Code::Succeeded, association.address()?);
+        self.application.write_all(&reply).await?;
+        association.run(self.application).await
     }
 
     /// The next message; the inner error is the application's own.

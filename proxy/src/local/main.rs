@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! application -- SOCKS5 or CONNECT, no password --> weirgate-local -- a dialect, under TLS --> weirgate-proxy
+//!                                                               -- shadowsocks ---------->
 //! ```
 //!
 //! An application hears "connected" when the remote has said so, and why not
@@ -17,6 +18,9 @@ mod fetch;
 mod message;
 mod remote;
 mod secret;
+#[cfg(feature = "shadowsocks")]
+mod shadowsocks;
+mod speech;
 
 use std::process::ExitCode;
 

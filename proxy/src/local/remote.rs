@@ -19,6 +19,9 @@ use tokio_rustls::TlsConnector;
 
 use crate::account::{Account, Server};
 use crate::datagrams::Datagrams;
+#[cfg(feature = "shadowsocks")]
+use crate::shadowsocks::{Encrypted, Secret, datagrams::Association};
+use crate::speech::Speech;
 
 /// From the first packet to the remote's verdict about a target.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -30,11 +33,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// One account at one server.
 pub(crate) struct Remote {
     server: Server,
-    dialect: Dialect,
+    speech: Speech,
     credentials: Credentials,
     tls: Option<Tls>,
     /// Whether datagrams may go in the clear where streams are under TLS.
     plain_datagrams: bool,
+    #[cfg(feature = "shadowsocks")]
+    secret: Option<Secret>,
 }
 
 /// Why the remote does not serve.
@@ -58,6 +63,9 @@ pub(crate) enum RemoteError {
     Unsendable(#[from] Unsendable),
     #[error("no datagrams: {0}")]
     NoDatagrams(&'static str),
+    #[cfg(feature = "shadowsocks")]
+    #[error("the password is no key: {0}")]
+    Key(proxy::protocol::shadowsocks::KeyError),
     #[error("cannot trust anybody: {0}")]
     Roots(String),
 }
@@ -74,8 +82,10 @@ impl Remote {
             .tls
             .then(|| connector(&account.server, account.roots.as_deref()));
         Ok(Self {
+            #[cfg(feature = "shadowsocks")]
+            secret: secret(account.dialect, &password)?,
             server: account.server.clone(),
-            dialect: account.dialect,
+            speech: account.dialect,
             credentials: Credentials {
                 name: account.name.clone().into_bytes(),
                 password,
@@ -113,10 +123,10 @@ impl Remote {
     pub(crate) async fn check(&self) -> Result<bool, RemoteError> {
         let checked = async {
             let mut talk = self.connect().await?;
-            match self.dialect {
-                Dialect::Socks5 => self.socks5_login(&mut talk).await?,
-                Dialect::AuthTarget => self.auth(&mut talk).await?,
-                Dialect::Http | Dialect::Line => return Ok(false),
+            match self.speech {
+                Speech::Dialect(Dialect::Socks5) => self.socks5_login(&mut talk).await?,
+                Speech::Dialect(Dialect::AuthTarget) => self.auth(&mut talk).await?,
+                _ => return Ok(false),
             }
             Ok(true)
         };
@@ -127,7 +137,12 @@ impl Remote {
     pub(crate) async fn open(&self, target: &Target) -> Result<Tunnel, RemoteError> {
         let opened = async {
             let mut talk = self.connect().await?;
-            match self.dialect {
+            let dialect = match self.speech {
+                Speech::Dialect(dialect) => dialect,
+                #[cfg(feature = "shadowsocks")]
+                Speech::Shadowsocks(_) => return self.encrypted(talk.stream, target),
+            };
+            match dialect {
                 Dialect::Socks5 => self.socks5(&mut talk, target).await?,
                 Dialect::Http => self.http(&mut talk, target).await?,
                 Dialect::Line => {
@@ -150,7 +165,7 @@ impl Remote {
 
     /// A way for datagrams, where the dialect has one.
     pub(crate) async fn associate(&self) -> Result<Datagrams, RemoteError> {
-        if self.dialect != Dialect::Socks5 {
+        if self.speech != Speech::Dialect(Dialect::Socks5) {
             return Err(RemoteError::NoDatagrams(
                 "the dialect that is spoken with the server has none; log in with --dialect socks5",
             ));
@@ -177,6 +192,36 @@ impl Remote {
             }
         };
         in_time(associated).await
+    }
+
+    /// A stream to `target` under shadowsocks; nothing says whether there is one.
+    #[cfg(feature = "shadowsocks")]
+    fn encrypted(&self, socket: Box<dyn Duplex>, target: &Target) -> Result<Tunnel, RemoteError> {
+        let secret = self.secret.clone().ok_or(RemoteError::Login)?;
+        Ok(Tunnel {
+            stream: Box::new(Encrypted::new(socket, secret, target.clone())?),
+            early: Vec::new(),
+        })
+    }
+
+    /// Whether datagrams go there under shadowsocks.
+    #[cfg(feature = "shadowsocks")]
+    pub(crate) const fn carries_datagrams(&self) -> bool {
+        self.speech.is_shadowsocks()
+    }
+
+    /// A way for the datagrams of `application`.
+    #[cfg(feature = "shadowsocks")]
+    pub(crate) async fn associate_encrypted(
+        &self,
+        application: &TcpStream,
+    ) -> Result<Association, RemoteError> {
+        let secret = self.secret.clone().ok_or(RemoteError::Login)?;
+        let opened = Association::open(secret, &self.server, application).await;
+        opened.map_err(|source| RemoteError::Unreachable {
+            server: self.server.to_string(),
+            source,
+        })
     }
 
     async fn socks5_login(&self, talk: &mut Talk) -> Result<(), RemoteError> {
@@ -223,6 +268,24 @@ impl Remote {
         let (stream, peer) = connect(&self.server, self.tls.as_ref()).await?;
         Ok(Talk::new(stream, peer))
     }
+}
+
+/// The keys that a password stands for; none of a dialect.
+#[cfg(feature = "shadowsocks")]
+fn secret(speech: Speech, password: &[u8]) -> Result<Option<Secret>, RemoteError> {
+    use proxy::protocol::shadowsocks::{Key, KeyError, Keys};
+    let Speech::Shadowsocks(method) = speech else {
+        return Ok(None);
+    };
+    let keys = match std::str::from_utf8(password) {
+        Ok(text) => Keys::parse(method, text).map_err(RemoteError::Key)?,
+        Err(_) if method.is_2022() => return Err(RemoteError::Key(KeyError::NotAKey { method })),
+        Err(_) => Keys {
+            user: Key::from_password(method, password),
+            port: None,
+        },
+    };
+    Ok(Some(Secret { method, keys }))
 }
 
 type Tls = (TlsConnector, ServerName<'static>);

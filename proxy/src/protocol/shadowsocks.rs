@@ -35,6 +35,7 @@ pub mod handshake;
 pub mod key;
 pub mod method;
 pub mod stream;
+pub mod trial;
 
 pub use key::{Key, KeyError, Keys};
 pub use method::{Method, UnknownMethod};

@@ -38,6 +38,7 @@ pub(super) struct Counters {
 /// How long something took.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
+    /// Of each bound those that are not within the one before.
     counts: [AtomicU64; 14],
     total: AtomicU64,
     nanos: AtomicU64,
@@ -75,9 +76,11 @@ impl Histogram {
     pub(super) fn read(&self) -> ([(f64, u64); 14], u64, f64) {
         let mut buckets = [(0.0, 0); 14];
         let counts = BOUNDS.iter().zip(&self.counts);
+        let mut below = 0_u64;
         for (bucket, (bound, count)) in buckets.iter_mut().zip(counts) {
             let bound = Duration::from_nanos(*bound).as_secs_f64();
-            *bucket = (bound, count.load(Ordering::Relaxed));
+            below = below.wrapping_add(count.load(Ordering::Relaxed));
+            *bucket = (bound, below);
         }
         let sum = Duration::from_nanos(self.nanos.load(Ordering::Relaxed));
         (
@@ -90,11 +93,29 @@ impl Histogram {
     /// Counts one.
     pub(super) fn observe(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let bounds = BOUNDS.iter().zip(&self.counts);
-        for (_, count) in bounds.filter(|(bound, _)| nanos <= **bound) {
+        // One of them: it is done for every chunk. Reading adds those below.
+        let mut bounds = BOUNDS.iter().zip(&self.counts);
+        if let Some((_, count)) = bounds.find(|(bound, _)| nanos <= **bound) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.total.fetch_add(1, Ordering::Relaxed);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_those_below_it_too() {
+        let histogram = Histogram::default();
+        for milliseconds in [1, 5, 6, 20_000] {
+            histogram.observe(Duration::from_millis(milliseconds));
+        }
+        let (buckets, total, sum) = histogram.read();
+        assert_eq!(buckets[..3], [(0.005, 2), (0.01, 3), (0.025, 3)]);
+        assert_eq!((buckets[13], total), ((10.0, 3), 4));
+        assert!((sum - 20.012).abs() < 1e-9, "{sum}");
     }
 }

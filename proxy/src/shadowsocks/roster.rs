@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
-use super::turnstile::Turnstile;
+use super::turnstile::{Place, Turnstile};
 use crate::protocol::shadowsocks::{Key, Keys, Method, Refused};
 use crate::users::{Access, Account, Network};
 
@@ -17,8 +17,8 @@ const REMEMBERED_USERS: usize = 8;
 const REMEMBERED_PLACES: usize = 4_096;
 /// Users who came last from anywhere.
 const HOT: usize = 64;
-/// Keys that are tried in one go, before others have their turn.
-const BREATH: usize = 256;
+/// Keys that are tried before it is asked whether somebody still waits.
+const BREATH: usize = 64;
 
 /// A user of a port.
 #[derive(Debug)]
@@ -116,27 +116,41 @@ impl Members {
     }
 
     /// Finds the user whose key opens something from `source`: those who came
-    /// last from there first, then, as the turnstile lets it, everybody.
+    /// last from there at once, then, when the turnstile lets it, everybody.
+    /// `is_proven` says that whoever sends from there also hears there.
     ///
     /// # Errors
     /// [`Refused::Authentication`] if there is none; what `open` says of a user's
     /// that is no good.
-    pub(super) async fn find<T>(
+    pub(super) async fn find<T: Send + 'static>(
         &self,
         source: IpAddr,
+        is_proven: bool,
         turnstile: &Turnstile,
-        open: impl Fn(&Member) -> Result<T, Refused>,
+        open: impl Fn(&Member) -> Result<T, Refused> + Send + 'static,
     ) -> Result<(Arc<Member>, T), Refused> {
         let roster = self.roster();
-        let place = Network::of(source);
-        let mut found = self.quick(&roster, place, &open)?;
+        let network = Network::of(source);
+        let mut found = self.quick(&roster, network, &open)?;
         if found.is_none() {
-            let _turn = turnstile.pass(place).await?;
-            found = self.scan(&roster, &open).await?;
+            let place = Place {
+                network,
+                is_known: self.knows(network),
+                is_proven,
+            };
+            let hot = self.recent.lock().hot.clone();
+            let search = move |is_wanted: &dyn Fn() -> bool| scan(&roster, &hot, &open, is_wanted);
+            found = turnstile.search(place, search).await??;
+            turnstile.found(network, found.is_some());
         }
         let (member, opened) = found.ok_or(Refused::Authentication)?;
-        self.came(place, member.account.id());
+        self.came(network, member.account.id());
         Ok((member, opened))
+    }
+
+    /// Whether somebody came from `network` lately.
+    pub(super) fn knows(&self, network: Network) -> bool {
+        self.recent.lock().by_place.contains_key(&network)
     }
 
     /// Tries those who came last from `place`.
@@ -154,24 +168,6 @@ impl Members {
             .transpose()
     }
 
-    async fn scan<T>(
-        &self,
-        roster: &Roster,
-        open: &impl Fn(&Member) -> Result<T, Refused>,
-    ) -> Result<Option<(Arc<Member>, T)>, Refused> {
-        let hot = self.recent.lock().hot.clone();
-        let hot = hot.iter().filter_map(|&id| roster.member(id));
-        for (tries, member) in hot.chain(roster.members()).enumerate() {
-            if let Some(found) = tried(member, open)? {
-                return Ok(Some(found));
-            }
-            if (tries + 1) % BREATH == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
-        Ok(None)
-    }
-
     /// The user came from `place`.
     pub(super) fn came(&self, place: Network, id: i64) {
         let mut recent = self.recent.lock();
@@ -183,6 +179,25 @@ impl Members {
         let here = recent.by_place.entry(place).or_default();
         to_front(here, id, REMEMBERED_USERS);
     }
+}
+
+/// Tries those who came last from anywhere, then everybody.
+fn scan<T>(
+    roster: &Roster,
+    hot: &VecDeque<i64>,
+    open: &impl Fn(&Member) -> Result<T, Refused>,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Option<(Arc<Member>, T)>, Refused> {
+    let hot = hot.iter().filter_map(|&id| roster.member(id));
+    for (tries, member) in hot.chain(roster.members()).enumerate() {
+        if tries % BREATH == 0 && !is_wanted() {
+            return Ok(None);
+        }
+        if let Some(found) = tried(member, open)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 fn tried<T>(

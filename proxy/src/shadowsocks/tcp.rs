@@ -18,6 +18,7 @@ use super::{Front, unix_now};
 use crate::metrics::Protocol;
 use crate::protocol::Target;
 use crate::protocol::shadowsocks::stream::Opener;
+use crate::protocol::shadowsocks::trial::StreamTrial;
 use crate::protocol::shadowsocks::{Method, Refused, handshake};
 use crate::relay::{self, Ending, Lanes, Patience, Side};
 use crate::server::{Place, Shared};
@@ -147,9 +148,8 @@ async fn read_request(
     let (first, _) = bytes.split_at(first_len);
     let since = Instant::now();
     let now = unix_now();
-    let opens = |member: &Member| {
-        handshake::open_first(method, &member.keys.user, has_identity, first, now)
-    };
+    let trial = StreamTrial::new(method, has_identity, first, now);
+    let opens = move |member: &Member| trial.open(&member.keys.user);
     let (member, mut opener) = match &port_key {
         Some(key) => {
             let named = roster.named(handshake::identity(method, key, first)?);
@@ -159,7 +159,7 @@ async fn read_request(
         }
         None => {
             port.members
-                .find(source.ip(), &front.turnstile, opens)
+                .find(source.ip(), true, &front.turnstile, opens)
                 .await?
         }
     };

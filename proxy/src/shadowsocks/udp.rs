@@ -22,10 +22,13 @@ use super::port::{Port, Venue};
 use super::roster::{Member, Roster};
 use super::{Front, unix_now};
 use crate::protocol::shadowsocks::datagram::{self, Opened};
+use crate::protocol::shadowsocks::trial::DatagramTrial;
 use crate::protocol::shadowsocks::{Method, Refused};
 use crate::session::datagrams::receive;
+use crate::users::Network;
 
-/// Searches that datagrams of one port wait for; those to one more are dropped.
+/// Searches that datagrams of one port wait for, and as many where somebody was found
+/// lately; those to one more are dropped.
 const MOST_SEARCHES: usize = 256;
 /// Clients whose user is remembered.
 const MOST_CLIENTS: usize = 8_192;
@@ -38,7 +41,8 @@ pub(super) struct Receiver {
     pub(super) venue: Venue,
     pub(super) over: CancellationToken,
     clients: parking_lot::Mutex<HashMap<SocketAddr, i64>>,
-    searches: Arc<Semaphore>,
+    /// From where nobody is known, and from elsewhere.
+    searches: [Arc<Semaphore>; 2],
 }
 
 /// Serves the datagrams of one port until it is over.
@@ -56,7 +60,7 @@ pub(super) async fn serve(
         venue,
         over,
         clients: parking_lot::Mutex::default(),
-        searches: Arc::new(Semaphore::new(MOST_SEARCHES)),
+        searches: [(); 2].map(|()| Arc::new(Semaphore::new(MOST_SEARCHES))),
     });
     loop {
         let received = tokio::select! {
@@ -117,21 +121,24 @@ impl Receiver {
 
     /// Finds out beside whose it is.
     fn search(self: &Arc<Self>, method: Method, bytes: Vec<u8>, source: SocketAddr) {
-        let Ok(search) = Arc::clone(&self.searches).try_acquire_owned() else {
+        let ip = source.ip().to_canonical();
+        let is_known = self.port.members.knows(Network::of(ip));
+        let searches = &self.searches[usize::from(is_known)];
+        let Ok(search) = Arc::clone(searches).try_acquire_owned() else {
             self.front.counters.refused(&Refused::Authentication);
             return;
         };
         let receiver = Arc::clone(self);
         tokio::spawn(async move {
             let _search = search;
-            let now = unix_now();
-            let open = |member: &Member| datagram::open(method, &member.keys, &bytes, now);
-            let (front, ip) = (&receiver.front, source.ip().to_canonical());
-            let members = &receiver.port.members;
-            match members.find(ip, &front.turnstile, open).await {
+            let trial = Arc::new(DatagramTrial::new(method, bytes, unix_now()));
+            let tried = Arc::clone(&trial);
+            let open = move |member: &Member| tried.open(&member.keys);
+            let (front, members) = (&receiver.front, &receiver.port.members);
+            match members.find(ip, false, &front.turnstile, open).await {
                 Ok((member, opened)) => {
                     receiver.remember(source, member.account.id());
-                    receiver.pass(&member, opened, &bytes, source);
+                    receiver.pass(&member, opened, trial.bytes(), source);
                 }
                 Err(refused) => front.counters.refused(&refused),
             }

@@ -24,6 +24,9 @@ pub struct UserRecord {
     pub usage: Usage,
     /// Payload bytes of the period that was current.
     pub period: PeriodUsage,
+    /// How they get in by shadowsocks, if they do.
+    #[cfg(feature = "shadowsocks")]
+    pub shadowsocks: Option<super::Access>,
 }
 
 /// What somebody logs in with. Neither form is ever shown by `Debug`.
@@ -45,6 +48,8 @@ impl Users {
             .map(|account| {
                 let user = account.user();
                 UserRecord {
+                    #[cfg(feature = "shadowsocks")]
+                    shadowsocks: self.shadowsocks(&user.name),
                     name: user.name,
                     secret: Secret::Hash(account.password_hash().to_string()),
                     enabled: user.enabled,
@@ -97,6 +102,8 @@ impl Users {
                 rules: record.rules.to_text(),
                 usage: record.usage,
                 period: record.period,
+                #[cfg(feature = "shadowsocks")]
+                access: record.shadowsocks,
             });
         }
         self.0.store.insert(&rows, audits).await?;
@@ -116,15 +123,21 @@ impl UserRecord {
             rules,
             usage: Usage::default(),
             period: PeriodUsage::default(),
+            #[cfg(feature = "shadowsocks")]
+            shadowsocks: None,
         }
     }
 
     /// Whether this can be a user.
     ///
     /// # Errors
-    /// [`UserError::Name`], [`UserError::Password`], [`UserError::Hash`]
+    /// [`UserError::Name`], [`UserError::Password`], [`UserError::Hash`]; a key that is none.
     pub fn check(&self) -> Result<(), UserError> {
         checked_name(&self.name)?;
+        #[cfg(feature = "shadowsocks")]
+        if let Some(access) = &self.shadowsocks {
+            access.keys()?;
+        }
         match &self.secret {
             Secret::Hash(hash) if !password::is_hash(hash) => Err(UserError::Hash),
             Secret::Password(password) => Ok(password::check(password)?),

@@ -68,6 +68,9 @@ pub(crate) struct NewRow {
     pub usage: Usage,
     /// What of it in the period that is current.
     pub period: PeriodUsage,
+    /// How they get in by shadowsocks, if they do.
+    #[cfg(feature = "shadowsocks")]
+    pub access: Option<super::Access>,
 }
 
 /// A user as stored.

@@ -256,3 +256,58 @@ fn audited(place: &Place) -> Vec<(String, String, String, String)> {
         rows.fetch_all(&mut connection).await.unwrap()
     })
 }
+
+#[test]
+fn shadowsocks_access_goes_along_and_is_checked() {
+    let from = Place::new();
+    std::fs::write(from.path().join("ss"), "another secret\n").unwrap();
+    from.json("user add ada --password-file password --json");
+    from.json("user shadowsocks ada --port 8388 --method aes-256-gcm --password-file ss --number 7 --json");
+    from.json("user add bob --password-file password --json");
+    let exported = export(&from);
+    let users: Vec<Value> = exported
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let access = json!({
+        "port": 8388, "method": "aes-256-gcm", "password": "another secret", "number": 7,
+    });
+    assert_eq!(users[0]["shadowsocks"], access);
+    assert_eq!(users[1].get("shadowsocks"), None);
+    let to = Place::new();
+    std::fs::write(to.path().join("users.jsonl"), &exported).unwrap();
+    to.json("user import users.jsonl --json");
+    assert_eq!(export(&to), exported);
+    let shown = to.json("user shadowsocks ada --json");
+    assert_eq!(shown["shadowsocks"]["number"], 7);
+    let with = |name: &str, access: Value| {
+        json!({ "name": name, "password": "secret", "shadowsocks": access }).to_string()
+    };
+    let key = json!({ "port": 1, "method": "2022-blake3-aes-128-gcm", "password": "short" });
+    let lines = [
+        with("cat", access.clone()),
+        with("dan", key),
+        with(
+            "eve",
+            json!({ "port": 0, "method": "aes-256-gcm", "password": "x" }),
+        ),
+        with(
+            "fay",
+            json!({ "port": 1, "method": "rc4", "password": "x" }),
+        ),
+    ];
+    std::fs::write(to.path().join("more.jsonl"), lines.join("\n")).unwrap();
+    let (code, report) = outcome(&to, "user import more.jsonl --json");
+    assert_eq!((code, &report["taken"]), (Some(2), &json!([])));
+    let reasons = report["not_taken"].as_array().unwrap();
+    for (reason, said) in reasons
+        .iter()
+        .zip(["number 7", "16 bytes", "nonzero", "none of"])
+    {
+        assert!(
+            reason["reason"].as_str().unwrap().contains(said),
+            "{reason}"
+        );
+    }
+    assert_eq!(names(&to), ["ada", "bob"]);
+}

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proxy::config::{Grpc, Shadowsocks};
+use proxy::tls::{ClientCertificate, TlsFiles};
 use proxy::{Config, Database, PasswordCost, Server};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request};
 
 #[allow(
@@ -32,6 +33,10 @@ struct Running {
 }
 
 async fn start(token: Option<&str>) -> Running {
+    start_with(token, None).await
+}
+
+async fn start_with(token: Option<&str>, tls: Option<TlsFiles>) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::new(Database::file(folder.path().join("users.db")));
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
@@ -43,10 +48,11 @@ async fn start(token: Option<&str>) -> Running {
         grpc: Some(Grpc {
             listen: address,
             token: token.map(str::to_owned),
-            tls: false,
+            tls: tls.is_some(),
         }),
         ..Shadowsocks::default()
     });
+    config.tls = tls;
     let server = Server::bind(config).await.unwrap();
     let users = server.users();
     let (stop, stopped) = oneshot::channel();
@@ -246,4 +252,53 @@ async fn health_reflection_and_the_token() {
         format!("{answer:?}").contains("aioshadowsocks.ss"),
         "{answer:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_tls_with_a_token_and_not_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = TlsFiles {
+        certificate: folder.path().join("server.pem"),
+        key: folder.path().join("server.key"),
+        client_roots: None,
+        client_certificate: ClientCertificate::Required,
+    };
+    std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    let running = start_with(Some("secret"), Some(files)).await;
+    let url = format!("https://localhost:{}", running.address.port());
+    let endpoint = |roots: Option<Certificate>| {
+        let mut tls = ClientTlsConfig::new();
+        if let Some(roots) = roots {
+            tls = tls.ca_certificate(roots);
+        }
+        Endpoint::from_shared(url.clone())
+            .unwrap()
+            .tls_config(tls)
+            .unwrap()
+    };
+    let trusted = Certificate::from_pem(made.cert.pem());
+    let channel = endpoint(Some(trusted)).connect().await.unwrap();
+    let all = api::UserReq::default();
+    let mut stranger = SsClient::new(channel.clone());
+    let refused = stranger.list_user(all.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    for (said, expected) in [("Bearer wrong", false), ("Bearer secret", true)] {
+        let token = move |mut request: Request<()>| {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", said.parse().unwrap());
+            Ok(request)
+        };
+        let mut client = SsClient::with_interceptor(channel.clone(), token);
+        let answer = client.list_user(all.clone()).await;
+        assert_eq!(answer.is_ok(), expected, "{said}");
+    }
+    // Who does not trust the certificate, or speaks in the clear, hears nothing.
+    assert!(endpoint(None).connect().await.is_err());
+    let plain = Endpoint::from_shared(format!("http://{}", running.address)).unwrap();
+    if let Ok(channel) = plain.connect().await {
+        let answer = SsClient::new(channel).list_user(all).await;
+        assert!(answer.is_err());
+    }
 }

@@ -53,14 +53,35 @@ fn subscribers(port: u16, method: Method) -> Vec<Subscriber> {
     all.collect()
 }
 
-/// Random handshakes from another address, and datagrams, until told to stop.
-fn noise(port: u16, stop: &Arc<AtomicBool>) {
-    for _ in 0..8 {
+/// Where a flood comes from.
+#[derive(Clone, Copy, Debug)]
+enum Flood {
+    None,
+    OneAddress,
+    ManyAddresses,
+}
+
+impl Flood {
+    fn source(self, number: u32) -> std::net::SocketAddr {
+        let [_, _, high, low] = number.to_be_bytes();
+        match self {
+            Self::None | Self::OneAddress => ([127, 0, 0, 2], 0).into(),
+            Self::ManyAddresses => ([127, 1, high, low], 0).into(),
+        }
+    }
+}
+
+/// Random handshakes and datagrams until told to stop.
+fn noise(port: u16, flood: Flood, stop: &Arc<AtomicBool>) {
+    for task in 0..8 {
         let stop = Arc::clone(stop);
         tokio::spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
+            for number in (task..).step_by(8) {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
                 let socket = TcpSocket::new_v4().unwrap();
-                if socket.bind("127.0.0.2:0".parse().unwrap()).is_err() {
+                if socket.bind(flood.source(number)).is_err() {
                     continue;
                 }
                 let address = ([127, 0, 0, 1], port).into();
@@ -76,9 +97,13 @@ fn noise(port: u16, stop: &Arc<AtomicBool>) {
     }
     let stop = Arc::clone(stop);
     tokio::spawn(async move {
-        let socket = UdpSocket::bind("127.0.0.2:0").await.unwrap();
-        while !stop.load(Ordering::Relaxed) {
-            let _ = socket.send_to(&[0x5a; 200], ("127.0.0.1", port)).await;
+        for number in 0.. {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Ok(socket) = UdpSocket::bind(flood.source(number)).await {
+                let _ = socket.send_to(&[0x5a; 200], ("127.0.0.1", port)).await;
+            }
             tokio::time::sleep(Duration::from_micros(500)).await;
         }
     });
@@ -106,15 +131,15 @@ async fn a_thousand_users_share_a_port_also_beside_a_flood() {
         let everybody = subscribers(port, method);
         proxy.users.subscribe_all(&everybody, &[]).await.unwrap();
         open(port).await;
-        for flooded in [false, true] {
+        for flood in [Flood::None, Flood::OneAddress, Flood::ManyAddresses] {
             let stop = Arc::new(AtomicBool::new(false));
-            if flooded {
-                noise(port, &stop);
+            if !matches!(flood, Flood::None) {
+                noise(port, flood, &stop);
             }
             let times = times(&everybody, target).await;
             stop.store(true, Ordering::Relaxed);
             tell!(
-                "{method}, flood {flooded}: p50 {:?} p99 {:?} most {:?}",
+                "{method}, flood {flood:?}: p50 {:?} p99 {:?} most {:?}",
                 times[times.len() / 2],
                 times[times.len() * 99 / 100],
                 times[times.len() - 1]

@@ -330,3 +330,65 @@ async fn metrics_have_the_seeds_names() {
     drop(stream);
     proxy.stop().await;
 }
+
+/// What the third migration makes in PostgreSQL: accesses, and a report under way that
+/// is the same after a restart.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_keeps_accesses_and_the_report_under_way() {
+    let Some(postgres) = crate::postgres::Postgres::start() else {
+        return;
+    };
+    let database: proxy::Database = postgres.url().parse().unwrap();
+    let (port, target) = (free_port(), echo().await);
+    let (panel, url) = Panel::start(json!({ "users": [listed(7, port, "seven")] })).await;
+    let start = async || {
+        let mut settings = settings();
+        settings.source = Some(Source::Panel(url.parse().unwrap()));
+        settings.sync = Duration::from_millis(100);
+        start_with(settings, |config| {
+            config.database = database.clone();
+            config.accounting_interval = Duration::from_millis(20);
+        })
+        .await
+    };
+    let as_seven = access(port, Method::Aes128Gcm, "seven");
+    let proxy = start().await;
+    open(port).await;
+    echoes(&mut connect(&as_seven, target).await, &[1; 1_000]).await;
+    let told = Usage {
+        upload_bytes: 1_000,
+        download_bytes: 1_000,
+    };
+    until(|| panel.knows(7) == told).await;
+    // Counted, and never acknowledged.
+    panel.set(Mood::CountsAndBreaks);
+    echoes(&mut connect(&as_seven, target).await, &[2; 500]).await;
+    let both = Usage {
+        upload_bytes: 1_500,
+        download_bytes: 1_500,
+    };
+    until(|| panel.knows(7) == both).await;
+    // Each start adds this user anew.
+    proxy.users.remove("ada").await.unwrap();
+    proxy.stop().await;
+    panel.set(Mood::Fine);
+    let proxy = start().await;
+    assert_eq!(proxy.users.numbered(7).as_deref(), Some("ss-7"));
+    open(port).await;
+    echoes(&mut connect(&as_seven, target).await, &[3; 100]).await;
+    let all = Usage {
+        upload_bytes: 1_600,
+        download_bytes: 1_600,
+    };
+    until(|| panel.knows(7) == all).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(panel.knows(7), all, "once each");
+    // Another access of the same number, and none.
+    *panel.users.lock().unwrap() = json!({ "users": [listed(7, port, "another")] });
+    let as_another = access(port, Method::Aes128Gcm, "another");
+    echoes_when_known(&as_another, target, b"hello").await;
+    *panel.users.lock().unwrap() = json!({ "users": [] });
+    closed(port).await;
+    proxy.stop().await;
+}

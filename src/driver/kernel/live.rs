@@ -1,13 +1,12 @@
 //! The paths of the runs that go side by side: one for each user of each run.
 
-use bench_clients::Ends;
 use flow::Policy;
 
 use super::KernelError;
 use super::path::Path;
 use crate::driver::policy_of;
 use crate::driver::real::plan::{Run, Together};
-use crate::driver::real::{Batch, Bench};
+use crate::driver::real::{Batch, Bench, Opened};
 use crate::scenario::{DriverKind, KernelLimiter, RateChange, User, UserLimit};
 
 /// All paths of a batch, in order of run and user.
@@ -49,13 +48,14 @@ impl Bench for Paths {
         batch: Batch<'_>,
         run: &Run<'_>,
         user: usize,
-    ) -> Result<Ends, KernelError> {
+    ) -> Result<Opened, KernelError> {
         self.opened += 1;
         let same = |other: &Run<'_>| (other.index, other.repetition) == (run.index, run.repetition);
         let before = batch.runs.iter().position(same).unwrap_or(0);
         let number = before * batch.scenario.users.len() + user;
         let path = self.paths.get(number).ok_or_else(super::no_path)?;
-        path.open(self.opened, batch.scenario.direction)
+        let ends = path.open(self.opened, batch.scenario.direction)?;
+        Ok(Opened::Stream(ends))
     }
 
     async fn change_rate(

@@ -185,7 +185,7 @@ impl Path {
         };
         Ok(Ends {
             flow,
-            client,
+            client: client.into(),
             server,
             bound: Endpoint::Address(from),
         })

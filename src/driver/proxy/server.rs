@@ -43,10 +43,14 @@ pub(crate) struct Server {
 type Threads = Arc<Mutex<Vec<PathBuf>>>;
 
 impl Server {
-    /// Starts a proxy on a free port with the users `accounts`.
-    pub(crate) async fn with(accounts: Vec<NewUser>) -> Result<Self, ProxyError> {
+    /// Starts a proxy on a free port with the users `accounts`, and what `change` says beside.
+    pub(crate) async fn with(
+        accounts: Vec<NewUser>,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, ProxyError> {
         let mut config = config();
         config.listen = vec![ANY_PORT];
+        change(&mut config);
         Self::start_with(config, accounts).await
     }
 
@@ -109,12 +113,30 @@ impl Server {
     }
 
     /// Changes what limits a user.
-    pub(super) async fn set_limits(&self, name: &str, limits: Limits) -> Result<(), ProxyError> {
+    pub(in crate::driver) async fn set_limits(
+        &self,
+        name: &str,
+        limits: Limits,
+    ) -> Result<(), ProxyError> {
         let (users, name) = (self.users.clone(), name.to_owned());
         let changed = self
             .runtime
             .spawn(async move { users.set_limits(&name, limits).await });
         Ok(joined(changed.await)??)
+    }
+
+    /// Gives a user an access by shadowsocks.
+    #[cfg(feature = "shadowsocks")]
+    pub(in crate::driver) async fn give_access(
+        &self,
+        name: &str,
+        access: proxy::users::Access,
+    ) -> Result<(), ProxyError> {
+        let (users, name) = (self.users.clone(), name.to_owned());
+        let given = self
+            .runtime
+            .spawn(async move { users.set_shadowsocks(&name, Some(access)).await });
+        Ok(joined(given.await)??)
     }
 
     /// CPU seconds that the server's threads have used; `None` where the system
@@ -135,7 +157,7 @@ impl Server {
 }
 
 /// What `policy` limits when `direction` is driven.
-pub(super) fn limits(policy: flow::Policy, direction: Direction) -> Limits {
+pub(in crate::driver) fn limits(policy: flow::Policy, direction: Direction) -> Limits {
     match (policy, direction) {
         (flow::Policy::None, _) => Limits::Unlimited,
         (policy, Direction::Down) => Limits::down(policy),
@@ -154,7 +176,7 @@ fn config() -> Config {
 }
 
 /// The users of all runs of `batch`.
-pub(super) fn accounts(batch: Batch<'_>) -> Vec<NewUser> {
+pub(in crate::driver) fn accounts(batch: Batch<'_>) -> Vec<NewUser> {
     let scenario = batch.scenario;
     let of_run = |run: &Run<'_>| {
         let run = *run;

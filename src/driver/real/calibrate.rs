@@ -9,7 +9,7 @@ use super::plan::Run;
 use super::{Batch, Bench, run_batch};
 use crate::driver::Stop;
 use crate::metrics::Calibration;
-use crate::scenario::{Algorithm, Mode, Scenario, SenderKind, User, UserLimit};
+use crate::scenario::{Algorithm, DriverKind, Mode, Scenario, SenderKind, User, UserLimit};
 
 /// Longest calibration: long enough for some stalls of a busy machine.
 const LONGEST: Nanos = Nanos::from_secs(3);
@@ -26,7 +26,7 @@ pub(super) fn calibrate<B: Bench>(
     stop: &Stop,
 ) -> Result<Option<Calibration>, B::Error> {
     let size = (scenario.reference.rate.get() / PACKETS).clamp(1, LARGEST);
-    let plain = plain(scenario, ByteSize::new(size));
+    let plain = plain(scenario, B::KIND, ByteSize::new(size));
     let runs: Vec<Run<'_>> = plain
         .algorithms
         .iter()
@@ -75,7 +75,14 @@ pub(super) fn words(calibration: &Calibration, driver: &str) -> String {
 }
 
 /// `scenario` with one user who keeps to the reference by itself, and no limit.
-fn plain(scenario: &Scenario, size: ByteSize) -> Scenario {
+fn plain(scenario: &Scenario, driver: DriverKind, size: ByteSize) -> Scenario {
+    let mut algorithms = scenario.algorithms_for(driver);
+    // Where all that limits is datagrams, datagrams.
+    let polices = algorithms.all(|algorithm| algorithm.mode == Mode::Police);
+    let mode = match driver {
+        DriverKind::Shadowsocks if polices => Mode::Police,
+        _ => Mode::Stream,
+    };
     let kernel = scenario.algorithms.iter().find_map(|it| it.kernel);
     Scenario {
         duration: scenario.duration.min(LONGEST),
@@ -94,7 +101,7 @@ fn plain(scenario: &Scenario, size: ByteSize) -> Scenario {
         algorithms: vec![Algorithm {
             label: "calibration".to_owned(),
             policy: Policy::None,
-            mode: Mode::Stream,
+            mode,
             kernel,
             tcp: None,
             external: None,

@@ -1,6 +1,7 @@
 //! The logs of both ends of each connection, told to the metrics in order of time.
 
 use bench_clients::FlowLog;
+use flow::policer::DropReason;
 use flow::{ByteSize, Nanos, Timestamp};
 
 use super::Used;
@@ -17,6 +18,8 @@ struct Event {
     received: bool,
     connection: u32,
     size: ByteSize,
+    /// Which of its datagrams, from 1; 0 of a stream.
+    number: u32,
 }
 
 /// The sends of a connection of which the last byte has not arrived.
@@ -84,19 +87,31 @@ fn tell<R: Recorder>(recorder: &mut R, user: u32, flows: &[FlowLog]) {
     let mut events: Vec<Event> = Vec::new();
     for (connection, flow) in (0u32..).zip(flows) {
         let event = move |received| {
-            move |(at, size)| Event {
+            move |((at, size), number)| Event {
                 at,
                 received,
                 connection,
                 size,
+                number,
             }
         };
-        events.extend(flow.sends.iter().map(event(false)));
-        events.extend(flow.receipts.iter().map(event(true)));
+        let streams = std::iter::repeat(0);
+        match &flow.arrived {
+            None => {
+                events.extend(flow.sends.iter().zip(streams.clone()).map(event(false)));
+                events.extend(flow.receipts.iter().zip(streams).map(event(true)));
+            }
+            Some(arrived) => {
+                events.extend(flow.sends.iter().zip(1..).map(event(false)));
+                let arrived = arrived.iter().copied();
+                events.extend(flow.receipts.iter().zip(arrived).map(event(true)));
+            }
+        }
     }
     // Stable: what one connection did at one instant stays in its order.
     events.sort_by_key(|event| (event.at, event.received, event.connection));
     let mut sends: Vec<Sends> = flows.iter().map(|_| Sends::default()).collect();
+    let mut datagrams: Vec<Option<Datagrams>> = flows.iter().map(Datagrams::of).collect();
     for event in events {
         let flow = FlowId {
             user,
@@ -105,7 +120,9 @@ fn tell<R: Recorder>(recorder: &mut R, user: u32, flows: &[FlowLog]) {
         let Some(sends) = sends.get_mut(event.connection as usize) else {
             continue;
         };
-        if event.received {
+        if let Some(Some(datagrams)) = datagrams.get_mut(event.connection as usize) {
+            datagrams.tell(recorder, event, flow);
+        } else if event.received {
             recorder.delivered(event.at, event.size, flow);
             sends.receive(event.at, event.size.get(), |arrival, size| {
                 recorder.completed(arrival, event.at, size, flow);
@@ -113,6 +130,48 @@ fn tell<R: Recorder>(recorder: &mut R, user: u32, flows: &[FlowLog]) {
         } else {
             recorder.offered(event.at, event.size, flow);
             sends.send(event.at, event.size);
+        }
+    }
+}
+
+/// The datagrams of a connection: each arrives whole, or not at all.
+struct Datagrams {
+    /// When each was sent, if it arrives, from the first on.
+    sent: Vec<Option<Timestamp>>,
+    /// The last one that is told as complete: none is out of order.
+    last: u32,
+}
+
+impl Datagrams {
+    fn of(flow: &FlowLog) -> Option<Self> {
+        let mut sent: Vec<_> = flow.sends.iter().map(|_| None).collect();
+        let times: Vec<_> = flow.sends.iter().map(|(at, _)| at).collect();
+        for number in flow.arrived.as_ref()? {
+            let index = (*number as usize).wrapping_sub(1);
+            if let (Some(sent), Some(at)) = (sent.get_mut(index), times.get(index)) {
+                *sent = Some(*at);
+            }
+        }
+        Some(Self { sent, last: 0 })
+    }
+
+    fn tell<R: Recorder>(&mut self, recorder: &mut R, event: Event, flow: FlowId) {
+        let Event {
+            at, size, number, ..
+        } = event;
+        let index = (number as usize).wrapping_sub(1);
+        let sent = self.sent.get(index).copied().flatten();
+        if !event.received {
+            recorder.offered(at, size, flow);
+            if sent.is_none() {
+                recorder.dropped(at, size, flow, DropReason::Police);
+            }
+        } else if number > self.last
+            && let Some(sent) = sent
+        {
+            self.last = number;
+            recorder.delivered(at, size, flow);
+            recorder.completed(sent, at, size, flow);
         }
     }
 }

@@ -128,6 +128,8 @@ async fn legacy(path: &Path) -> Result<Candidates, Failure> {
 /// A name can be taken once, and not where it exists already.
 fn refuse_twice(candidates: &mut [Candidate], users: &Users) {
     let mut seen = HashSet::new();
+    #[cfg(feature = "shadowsocks")]
+    let mut numbers = HashSet::new();
     for candidate in candidates {
         let Ok(record) = &candidate.record else {
             continue;
@@ -136,6 +138,13 @@ fn refuse_twice(candidates: &mut [Candidate], users: &Users) {
             candidate.record = Err("there is such a user already".to_owned());
         } else if !seen.insert(record.name.clone()) {
             candidate.record = Err("the name stands there twice".to_owned());
+        }
+        #[cfg(feature = "shadowsocks")]
+        if let Ok(record) = &candidate.record
+            && let Some(number) = record.shadowsocks.as_ref().and_then(|access| access.number)
+            && (users.numbered(number).is_some() || !numbers.insert(number))
+        {
+            candidate.record = Err(format!("another user has the number {number}"));
         }
     }
 }

@@ -45,6 +45,16 @@ fn line(record: &UserRecord) -> Value {
     let rules = serde_json::to_value(RulesView::from(&record.rules));
     if let (Value::Object(line), Ok(Value::Object(rules))) = (&mut line, rules) {
         line.extend(rules);
+        #[cfg(feature = "shadowsocks")]
+        if let Some(access) = &record.shadowsocks {
+            let access = json!({
+                "port": access.port,
+                "method": access.method.name(),
+                "password": access.password,
+                "number": access.number,
+            });
+            line.insert("shadowsocks".to_owned(), access);
+        }
     }
     line
 }
@@ -73,6 +83,18 @@ struct Line {
     #[serde(default)]
     download_bytes: u64,
     period: Option<PeriodLine>,
+    #[cfg(feature = "shadowsocks")]
+    shadowsocks: Option<AccessLine>,
+}
+
+#[cfg(feature = "shadowsocks")]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccessLine {
+    port: std::num::NonZeroU16,
+    method: String,
+    password: String,
+    number: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -124,6 +146,15 @@ fn record(line: Line) -> Result<UserRecord, String> {
                 download_bytes: period.download_bytes,
             },
         };
+    }
+    #[cfg(feature = "shadowsocks")]
+    if let Some(access) = line.shadowsocks {
+        record.shadowsocks = Some(proxy::users::Access {
+            number: access.number,
+            port: access.port.get(),
+            method: access.method.parse().map_err(said)?,
+            password: access.password,
+        });
     }
     record.check().map_err(said)?;
     Ok(record)

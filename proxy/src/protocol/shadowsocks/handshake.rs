@@ -59,7 +59,18 @@ pub fn open_first(
     now: u64,
 ) -> Result<Opener, Refused> {
     let subkey = user.subkey(method, salt(method, first));
-    let mut cipher = Cipher::new(method, &subkey)?;
+    open_under(method, &subkey, has_identity, first, now)
+}
+
+/// As [`open_first`], with the subkey.
+pub(super) fn open_under(
+    method: Method,
+    subkey: &Key,
+    has_identity: bool,
+    first: &[u8],
+    now: u64,
+) -> Result<Opener, Refused> {
+    let mut cipher = Cipher::new(method, subkey)?;
     let mut sealed = [0; FIXED + TAG_LEN];
     let piece = first.get(before_sealed(method, has_identity)..first_len(method, has_identity));
     let piece = piece.ok_or(Refused::Authentication)?;

@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use hkdf::Hkdf;
+use hkdf::HkdfExtract;
 use md5::{Digest as _, Md5};
 use sha1::Sha1;
 
@@ -124,11 +124,7 @@ impl Key {
         if method.is_2022() {
             return Self::new(method, self.derived(SESSION, salt));
         }
-        let mut bytes = [0; 32];
-        let room = bytes.get_mut(..method.key_len()).unwrap_or_default();
-        // Fails only for a length beyond 255 hashes.
-        let _ = Hkdf::<Sha1>::new(Some(salt), self.bytes()).expand(INFO, room);
-        Self::new(method, bytes)
+        Derivation::new(salt).subkey(method, self)
     }
 
     /// What an identity header with this salt is encrypted with, under a port's key.
@@ -149,6 +145,30 @@ impl Key {
         let mut hasher = blake3::Hasher::new_derive_key(context);
         hasher.update(self.bytes()).update(salt);
         *hasher.finalize().as_bytes()
+    }
+}
+
+/// What the subkeys of all users have in common for one salt, by the AEAD construction.
+#[derive(Clone, Debug)]
+pub struct Derivation(HkdfExtract<Sha1>);
+
+impl Derivation {
+    /// For this salt.
+    #[must_use]
+    pub fn new(salt: &[u8]) -> Self {
+        Self(HkdfExtract::new(Some(salt)))
+    }
+
+    /// A user's subkey.
+    #[must_use]
+    pub fn subkey(&self, method: Method, user: &Key) -> Key {
+        let mut bytes = [0; 32];
+        let room = bytes.get_mut(..method.key_len()).unwrap_or_default();
+        let mut extract = self.0.clone();
+        extract.input_ikm(user.bytes());
+        // Fails only for a length beyond 255 hashes.
+        let _ = extract.finalize().1.expand(INFO, room);
+        Key::new(method, bytes)
     }
 }
 

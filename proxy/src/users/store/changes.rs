@@ -51,6 +51,10 @@ impl Store {
             .bind(to_column(row.period.usage.download_bytes))
             .execute(&mut *transaction)
             .await?;
+            #[cfg(feature = "shadowsocks")]
+            if let Some(access) = &row.access {
+                super::shadowsocks::insert(&mut transaction, id, access, row.usage).await?;
+            }
         }
         for audit in audits {
             audit::note(&mut transaction, Some(audit)).await?;

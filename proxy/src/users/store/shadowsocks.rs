@@ -37,6 +37,32 @@ impl AccessRow {
     }
 }
 
+/// Gives a user who is new an access; what they bring in usage counts as reported.
+///
+/// # Errors
+/// [`StoreError::Query`], as for a number that another user has.
+pub(super) async fn insert(
+    connection: &mut sqlx::AnyConnection,
+    user_id: i64,
+    access: &Access,
+    usage: Usage,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO shadowsocks (user_id, number, port, method, password, \
+         reported_upload_bytes, reported_download_bytes) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(user_id)
+    .bind(access.number)
+    .bind(i64::from(access.port))
+    .bind(access.method.name())
+    .bind(access.password.as_str())
+    .bind(to_column(usage.upload_bytes))
+    .bind(to_column(usage.download_bytes))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 impl Store {
     /// Everybody's.
     ///

@@ -14,6 +14,8 @@ fn row(name: &str) -> NewRow {
         rules: RulesText::default(),
         usage: Usage::default(),
         period: PeriodUsage::default(),
+        #[cfg(feature = "shadowsocks")]
+        access: None,
     }
 }
 
