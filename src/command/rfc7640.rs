@@ -102,8 +102,8 @@ const VIRTUAL: &str = "In virtual time: the tester's own PD and PDV are 0, and a
 /// What must stand beside figures of a server.
 fn in_real_time(config: &Config, [delay, variation]: [f64; 2]) -> String {
     format!(
-        "In real time over TCP: loss wait threshold {} (and what a queue may take): what a relay holds back for longer counts as lost.\n\
-         The tester's own PD of {} and PDV of {} are taken off. TCP efficiency is of all segments that this machine sent meanwhile.",
+        "In real time over TCP: loss wait threshold {} (and what a queue may take): what a relay holds back for longer counts as lost,\n\
+         and what the rate yields within it is part of the burst size achieved. The tester's own PD of {} and PDV of {} are taken off. TCP efficiency is of all segments that this machine sent meanwhile.",
         config.loss_wait,
         plain::seconds(delay),
         plain::seconds(variation),

@@ -47,10 +47,6 @@ impl Bench for Model {
         time_of(self.0.packet, self.0.line) * 3 / 2
     }
 
-    fn loss_wait(&self, _: &Stream) -> u64 {
-        0
-    }
-
     fn own_delay(&self) -> [f64; 2] {
         [0.0; 2]
     }

@@ -38,10 +38,6 @@ pub(super) trait Bench {
     /// The longest gap within a train of `stream`, in nanoseconds.
     fn train_gap(&self, stream: &Stream) -> u64;
 
-    /// How long `stream` may hold a packet back before it counts as lost, in nanoseconds; 0 where
-    /// a loss is known at once.
-    fn loss_wait(&self, stream: &Stream) -> u64;
-
     /// Mean packet delay and its variation that the tester shows by itself, in seconds.
     fn own_delay(&self) -> [f64; 2];
 
@@ -202,11 +198,8 @@ impl<B: Bench> Plan<'_, B> {
 
     fn corrected(&self, mut figures: Figures, stream: &Stream) -> Figures {
         if let Some(achieved) = figures.get(&Metric::Bsa) {
-            // While a packet may wait, its bytes come back too.
-            let waited = real(stream.rate) * real(self.bench.loss_wait(stream)) / 1e9;
-            let waited = if stream.queue.is_some() { 0.0 } else { waited };
             let kept = 1.0 - real(stream.rate) / real(self.port.line);
-            figures.insert(Metric::BsaCorrected, (achieved - waited).max(0.0) * kept);
+            figures.insert(Metric::BsaCorrected, achieved * kept);
         }
         figures
     }

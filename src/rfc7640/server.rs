@@ -394,10 +394,6 @@ impl Bench for Bed<'_> {
         ByteRate::new(stream.rate).map_or(0, |rate| real_train_gap(rate).get())
     }
 
-    fn loss_wait(&self, _: &Stream) -> u64 {
-        self.loss_wait
-    }
-
     fn own_delay(&self) -> [f64; 2] {
         self.own_delay
     }
