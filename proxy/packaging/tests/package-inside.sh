@@ -92,7 +92,8 @@ kill "$download"
 
 step what dies is started again
 kill -KILL "$(main_pid)"
-until_true test "$(main_pid)" != "$pid"
+another() { [ "$(main_pid)" != "$pid" ]; }
+until_true another
 until_true systemctl is-active weirgate-proxy
 until_true curl -sf -o /dev/null -x "socks5h://ada:a%20long%20password@127.0.0.1:1080" http://127.0.0.1:8080/
 
