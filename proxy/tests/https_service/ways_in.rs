@@ -136,6 +136,28 @@ async fn targets_that_the_rules_forbid_are_not_reached() {
     }
 }
 
+/// Rules about targets of an account, also where a connection to the target is pooled.
+#[tokio::test]
+async fn an_accounts_rules_about_targets_hold_for_the_next_request() {
+    let mirror = mirror().await;
+    let proxy = service(|_| ()).await;
+    let status = async |path: &str| {
+        let request = login(get(&format!("http://{mirror}/{path}")));
+        ask(proxy.address, &request).await["status_code"].clone()
+    };
+    let change = |rules: &str| proxy::users::RulesChange {
+        egress: Some(Some(rules.parse().unwrap())),
+        ..proxy::users::RulesChange::default()
+    };
+    assert_eq!(status("1").await, 200);
+    let deny = change(&format!("deny * {}", mirror.port()));
+    let name = crate::support::NAME;
+    proxy.users.set_rules(name, deny).await.unwrap();
+    assert_eq!(status("2").await, 403);
+    proxy.users.set_rules(name, change("none")).await.unwrap();
+    assert_eq!(status("3").await, 200);
+}
+
 /// A PROXY header, version 2, that names `source`.
 fn header(source: &str) -> Vec<u8> {
     let source: std::net::IpAddr = source.parse().unwrap();

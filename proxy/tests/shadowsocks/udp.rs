@@ -13,6 +13,7 @@ use shadowsocks::config::ServerType;
 use shadowsocks::context::Context;
 use shadowsocks::relay::socks5::Address;
 use shadowsocks::relay::udprelay::options::UdpSocketControlData;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 
 use crate::client::*;
@@ -275,6 +276,33 @@ async fn targets_are_judged_and_removal_ends_the_association() {
         .await;
     client.hears_nothing().await;
     assert_eq!(proxy.users.usage("known"), Some(Usage::default()));
+    // The account's own rules let it there, by datagrams and by a session.
+    let change = |rules: String| proxy::users::RulesChange {
+        egress: Some(Some(rules.parse().unwrap())),
+        ..proxy::users::RulesChange::default()
+    };
+    let session = crate::support::echo().await;
+    let allow = [target, session].map(|it| format!("allow 127.0.0.1 {}", it.port()));
+    let allow = change(allow.join(","));
+    proxy.users.set_rules("known", allow).await.unwrap();
+    client
+        .send(&Address::SocketAddress(target), b"allowed")
+        .await;
+    assert_eq!(client.receive().await, from(target, b"allowed"));
+    let mut stream = connect(&access, session).await;
+    echoes(&mut stream, b"allowed").await;
+    let none = change("none".to_owned());
+    proxy.users.set_rules("known", none).await.unwrap();
+    client
+        .send(&Address::SocketAddress(target), b"private")
+        .await;
+    client.hears_nothing().await;
+    let mut refused = connect(&access, session).await;
+    let mut byte = [0];
+    let _ = refused.write_all(b"x").await;
+    assert!(!matches!(in_time(refused.read(&mut byte)).await, Ok(1..)));
+    echoes(&mut stream, b"what is open stays open").await;
+    drop(stream);
     proxy.users.remove("known").await.unwrap();
     closed(access.port).await;
     let socket = in_time(async {
