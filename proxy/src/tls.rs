@@ -9,7 +9,12 @@ use std::path::PathBuf;
 mod accept;
 #[cfg_attr(
     not(any(feature = "admin", feature = "https-service")),
-    allow(dead_code, unreachable_pub, unused_imports, reason = "nobody calls others")
+    allow(
+        dead_code,
+        unreachable_pub,
+        unused_imports,
+        reason = "nobody calls others"
+    )
 )]
 mod connect;
 #[cfg(feature = "tls")]
