@@ -98,23 +98,22 @@ impl Queue {
     fn new(workers: usize, queue: usize, rate: f64, mean: f64) -> Self {
         let offered = rate * mean;
         let busy = offered / float(workers);
-        let mut state = erlang_b(workers, offered);
-        let mut total = 1.0;
-        let mut finds = Vec::new();
-        for _ in 0..queue {
-            finds.push(state);
-            state *= busy;
-            total += state;
-            // What is left weighs nothing.
-            if state < total * 1e-18 {
-                break;
-            }
-        }
-        let blocked = if finds.len() < queue {
-            0.0
+        let nobody_waits = erlang_b(workers, offered);
+        // By powers of what is below one: the others leave the numbers that there are.
+        let step = busy.min(1.0 / busy);
+        let powers: Vec<f64> = std::iter::successors(Some(1.0), |power| Some(power * step))
+            .take(queue + 1)
+            .collect();
+        let mut finds: Vec<f64> = if busy > 1.0 {
+            powers.into_iter().rev().collect()
         } else {
-            state / total
+            powers
         };
+        // The states in which all are busy, beside those in which some are idle.
+        let first = finds.first().copied().unwrap_or(1.0);
+        let idle = first * (1.0 - nobody_waits) / nobody_waits;
+        let total = idle + finds.iter().sum::<f64>();
+        let blocked = finds.pop().unwrap_or(0.0) / total;
         for share in &mut finds {
             *share /= total * (1.0 - blocked);
         }
