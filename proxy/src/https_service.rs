@@ -7,8 +7,9 @@
 //!
 //! Users, limits, rules about targets, accounting and the log are those of the
 //! server. HTTP clients on the service's listeners (CONNECT and absolute URLs)
-//! are served as everywhere, but through the gate: a plain request holds a worker
-//! until its answer is passed on, CONNECT until its target is connected.
+//! are served as everywhere, but through the gate, and from the same instances: a
+//! plain request holds a worker until its answer is passed on, CONNECT until its
+//! target is connected.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -39,7 +40,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::HttpsService;
 use crate::egress::Egress;
-use crate::protocol::https_relay;
+use crate::protocol::{Target, https_relay};
 use crate::tls::TlsError;
 use crate::users::{Authenticated, Network, Users};
 
@@ -60,6 +61,7 @@ mod upstream;
 
 pub(crate) use fault::Fault;
 pub(crate) use gate::{Gate, NoWorker, Worker};
+pub(crate) use group::{Chosen, NoInstance};
 pub(crate) use memory::Held;
 pub(crate) use statistics::{Busy, Outcome, Statistics};
 
@@ -456,19 +458,31 @@ impl Service {
         record.queued = since.elapsed();
         let worker = entered?;
         let tls = group::is_tls(&request);
-        let mut groups = self.groups.iter();
-        let group = groups.find(|group| group.serves(tls, &asked.target));
-        let chosen = match group {
-            Some(group) => {
-                let chosen = group.choose(source);
-                Some(chosen.ok_or_else(|| Fault::NoInstance(asked.target.to_string()))?)
-            }
-            None => None,
-        };
-        let instance = chosen.as_ref().and_then(group::Chosen::target);
+        let chosen = self.instance(Some(tls), &asked.target, source)?;
+        let instance = chosen.as_ref().and_then(Chosen::target);
         let egress = Arc::clone(&self.egress.read());
         let fetching = self.upstream.fetch(request, user, instance, &egress, held);
         worker.run(fetching).await.ok_or(Fault::RequestTimeout)?
+    }
+
+    /// The instance that the next request from `source` to `target` goes to; `None`:
+    /// there is no choice. Of a tunnel nobody knows whether it is one of TLS.
+    ///
+    /// # Errors
+    /// [`NoInstance`] if none is healthy.
+    pub(crate) fn instance(
+        &self,
+        tls: Option<bool>,
+        target: &Target,
+        source: IpAddr,
+    ) -> Result<Option<Chosen>, NoInstance> {
+        let mut groups = self.groups.iter();
+        let Some(group) = groups.find(|group| group.serves(tls, target)) else {
+            return Ok(None);
+        };
+        let chosen = group.choose(source);
+        let chosen = chosen.ok_or_else(|| NoInstance(target.to_string()))?;
+        Ok(Some(chosen))
     }
 
     fn ask_for_address(&self, source: IpAddr) -> Result<Option<Left>, Fault> {

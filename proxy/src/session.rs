@@ -46,6 +46,7 @@ mod turn;
 use inbox::Inbox;
 use log::Log;
 use request_id::{RequestId, Requests};
+use turn::Instance;
 
 /// After a refusal: how long, and how much, a client may go on talking before
 /// it is cut off. A socket closed with bytes unread would reset the connection
@@ -115,6 +116,10 @@ pub(crate) enum SessionError {
     #[cfg(feature = "https-service")]
     #[error(transparent)]
     NoWorker(#[from] crate::https_service::NoWorker),
+    /// The HTTPS service has no instance of the target.
+    #[cfg(feature = "https-service")]
+    #[error(transparent)]
+    NoInstance(#[from] crate::https_service::NoInstance),
 }
 
 /// A client that has proved who it is and said what it wants.
@@ -323,10 +328,15 @@ async fn linger(inbox: Inbox) {
 }
 
 /// Reaches the target of a request, unless the user or the server goes first.
-async fn dial(shared: &Shared, log: &Log<'_>) -> Result<TcpStream, SessionError> {
+async fn dial(
+    shared: &Shared,
+    log: &Log<'_>,
+    instance: &Instance,
+) -> Result<TcpStream, SessionError> {
     let opened = log.opened;
+    let target = instance.target().unwrap_or_else(|| opened.target.clone());
     tokio::select! {
-        dialled = Box::pin(shared.egress.connect(&opened.user, &opened.target)) => Ok(dialled?),
+        dialled = Box::pin(shared.egress.connect(&opened.user, &target)) => Ok(dialled?),
         error = ended(log.session(), &opened.user) => Err(error),
     }
 }

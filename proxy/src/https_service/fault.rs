@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use super::gate::NoWorker;
+use super::group::NoInstance;
 use super::quota::Left;
 use super::statistics::Outcome;
 use crate::egress::EgressError;
@@ -42,9 +43,9 @@ pub(crate) enum Fault {
     /// The answer does not fit into a frame.
     #[error("the answer is too long for a frame")]
     TooLarge,
-    /// No instance of the upstream is healthy.
-    #[error("no instance of {0} is healthy")]
-    NoInstance(String),
+    /// See [`NoInstance`].
+    #[error(transparent)]
+    NoInstance(#[from] NoInstance),
     /// The target was not reached.
     #[error("{0}")]
     Egress(String, EgressKind),

@@ -39,10 +39,15 @@ struct Instance {
 
 /// A request under way at one instance.
 #[derive(Debug)]
-pub(super) struct Chosen {
+pub(crate) struct Chosen {
     group: Arc<Group>,
     index: usize,
 }
+
+/// No instance of a host is healthy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no instance of {0} is healthy")]
+pub(crate) struct NoInstance(pub(super) String);
 
 impl Group {
     pub(super) fn new(config: Upstream) -> Self {
@@ -58,9 +63,10 @@ impl Group {
         }
     }
 
-    /// Whether a request to `target` goes here.
-    pub(super) fn serves(&self, tls: bool, target: &Target) -> bool {
-        self.config.tls == tls && self.config.host == *target
+    /// Whether a request to `target` goes here; of a tunnel nobody knows whether it
+    /// is one of TLS.
+    pub(super) fn serves(&self, tls: Option<bool>, target: &Target) -> bool {
+        tls.is_none_or(|tls| self.config.tls == tls) && self.config.host == *target
     }
 
     /// The instance for the next request from `source`.
@@ -175,7 +181,8 @@ impl Group {
 }
 
 impl Chosen {
-    pub(super) fn target(&self) -> Option<Target> {
+    /// Where it is.
+    pub(crate) fn target(&self) -> Option<Target> {
         let instance = self.group.instances.get(self.index);
         instance.map(|instance| instance.target.clone())
     }

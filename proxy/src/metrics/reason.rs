@@ -67,6 +67,8 @@ reasons! {
     Slow = "slow",
     /// No worker was free for it.
     NoWorker = "no-worker",
+    /// No instance of its target is healthy.
+    NoInstance = "no-instance",
     /// The server stops.
     Stopping = "stopping",
     /// Not the client's fault.
@@ -97,6 +99,8 @@ impl From<&SessionError> for Reason {
             SessionError::Slow => Self::Slow,
             #[cfg(feature = "https-service")]
             SessionError::NoWorker(_) => Self::NoWorker,
+            #[cfg(feature = "https-service")]
+            SessionError::NoInstance(_) => Self::NoInstance,
             SessionError::Stopping => Self::Stopping,
         }
     }

@@ -5,7 +5,8 @@
 //! user's, for the same target and soon, and if it can be sent again should the origin
 //! have closed meanwhile. An origin that has sent too much, or has sent something
 //! unasked, is let go: that is no answer to another message. No other client, and no
-//! other user of the same client's, ever gets it.
+//! other user of the same client's, ever gets it. Where requests take turns at several
+//! instances none is kept: each request has an instance of its own.
 //!
 //! What counts as payload, and draws from the user's budget, is every byte that
 //! is passed on: heads as they are written anew, bodies with their framing. What
@@ -20,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::inbox::Inbox;
-use super::turn::Turn;
+use super::turn::{Instance, Turn};
 use super::{
     Log, Message, Opened, Peer, SessionError, Wish, answer, dial, ended, handshake, in_time,
     linger, reject, tunnel,
@@ -98,20 +99,28 @@ async fn pass_on(
         Ok(turn) => turn,
         Err(error) => return refuse(inbox, &log, &error).await,
     };
+    let instance = match Instance::of(peer, opened) {
+        Ok(instance) => instance,
+        Err(error) => {
+            turn.failed();
+            return refuse(inbox, &log, &error).await;
+        }
+    };
     let mut again = kept
         .take()
-        .filter(|kept| kept.serves(shared, opened, message));
+        .filter(|kept| !instance.is_chosen() && kept.serves(shared, opened, message));
     let mut lanes = log.lanes();
     let idle = shared.timeouts.half_closed;
     let outcome = loop {
         let reused = again.is_some();
         let mut origin = match again.take() {
             Some(kept) => kept.stream,
-            None => match turn.run(dial(shared, &log)).await {
+            None => match turn.run(dial(shared, &log, &instance)).await {
                 Some(Ok(origin)) => origin,
                 failed => {
                     let error = failed.and_then(Result::err).unwrap_or(SessionError::Slow);
                     turn.failed();
+                    drop(instance);
                     return refuse(inbox, &log, &error).await;
                 }
             },
@@ -133,7 +142,7 @@ async fn pass_on(
         match &outcome {
             // It had closed before it heard of the request (RFC 9112, section 9.3.1).
             Outcome::Unanswered(_, Failure::OriginGone(_)) if reused && progress.is_silent() => {}
-            Outcome::Answered(Answered { stays: true, .. }) => {
+            Outcome::Answered(Answered { stays: true, .. }) if !instance.is_chosen() => {
                 *kept = Some(Origin::new(origin, opened));
                 break outcome;
             }
@@ -146,8 +155,9 @@ async fn pass_on(
     ) {
         turn.failed();
     }
-    // The worker is free while the client reads what it is told.
+    // The worker and the instance are free while the client reads what it is told.
     turn.end();
+    drop(instance);
     if let Outcome::Cut(Failure::Ended(error)) = &outcome {
         log.failed(error);
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::inbox::Inbox;
-use super::turn::Turn;
+use super::turn::{Instance, Turn};
 use super::{Log, Opened, Peer, SessionError, answer, dial, ended, patience, refuse};
 use crate::relay::{self, Ending, Lanes, Side as _};
 use crate::server::Shared;
@@ -21,14 +21,19 @@ pub(super) async fn serve(inbox: Inbox, shared: &Shared, peer: &Peer, opened: &O
     // Boxed what is over when bytes are relayed: a tunnel carries no memory of it.
     let dialled = Box::pin(async {
         let mut turn = Turn::take(peer).await?;
-        let dialled = turn.run(dial(shared, &log)).await;
-        let dialled = dialled.unwrap_or(Err(SessionError::Slow));
+        let dialled = async {
+            let instance = Instance::of(peer, opened)?;
+            let dialled = turn.run(dial(shared, &log, &instance)).await;
+            Ok((dialled.unwrap_or(Err(SessionError::Slow))?, instance))
+        };
+        let dialled = dialled.await;
         if dialled.is_err() {
             turn.failed();
         }
         dialled
     });
-    let target = match dialled.await {
+    // The tunnel counts at its instance to its end.
+    let (target, _instance) = match dialled.await {
         Ok(target) => target,
         Err(error @ (SessionError::Revoked(_) | SessionError::Killed | SessionError::Stopping)) => {
             return log.refused(&error);

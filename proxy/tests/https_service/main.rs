@@ -26,6 +26,7 @@ mod support;
 mod admission;
 mod client;
 mod fetch;
+mod instances;
 mod program;
 mod targets;
 mod ways_in;

@@ -1,6 +1,5 @@
-//! Targets under TLS, with HTTP/2, behind several instances, cached, limited.
+//! Targets under TLS, with HTTP/2, cached, limited.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,8 +7,7 @@ use std::time::Duration;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use proxy::config::https_service::{Balance, Check, Quota, Upstream};
-use proxy::protocol::{Host, Target};
+use proxy::config::https_service::Quota;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -221,94 +219,6 @@ async fn equal_requests_are_answered_from_the_cache_as_rfc_9111_has_it() {
     assert_eq!(asked.load(Ordering::Relaxed), 3);
     assert_ne!(fetch("/other").await, fetch("/other").await);
     assert_eq!(asked.load(Ordering::Relaxed), 5);
-}
-
-fn upstream(instances: &[SocketAddr], balance: Balance) -> Upstream {
-    let target = |address: &SocketAddr| Target {
-        host: Host::Address(address.ip()),
-        port: address.port(),
-    };
-    Upstream {
-        tls: false,
-        host: Target {
-            host: Host::Name("api.example".into()),
-            port: 80,
-        },
-        instances: instances.iter().map(target).collect(),
-        balance,
-        check: Check {
-            interval: Duration::from_millis(30),
-            path: Some("/health".into()),
-            ..Check::default()
-        },
-    }
-}
-
-#[tokio::test]
-async fn instances_take_turns_and_the_sick_ones_are_passed_over() {
-    let sick = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let ill = Arc::clone(&sick);
-    let one = origin(move |head, _| {
-        let ill = ill.load(Ordering::Relaxed) && head.starts_with("GET /health");
-        async move {
-            match ill {
-                true => b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
-                false => ok("", format!("one {head}").as_bytes()),
-            }
-        }
-    })
-    .await;
-    let two = origin(|_, _| async { ok("", b"two") }).await;
-    let group = upstream(&[one, two], Balance::RoundRobin);
-    let proxy = service(|service| service.upstreams = vec![group]).await;
-    let fetch = async || {
-        let answer = ask(proxy.address, &get("http://api.example/x")).await;
-        answer["body"].as_str().unwrap().to_owned()
-    };
-    let mut bodies = [fetch().await, fetch().await, fetch().await];
-    bodies.sort();
-    assert!(
-        bodies[0].starts_with("one GET /x HTTP/1.1\r\n"),
-        "{bodies:?}"
-    );
-    assert!(bodies[0].contains("host: api.example\r\n"), "{bodies:?}");
-    assert_eq!(bodies[2], "two");
-    sick.store(true, Ordering::Relaxed);
-    let only = async |body: &str| {
-        for _ in 0..200 {
-            let all = [fetch().await, fetch().await];
-            if all.iter().all(|got| got.starts_with(body)) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("{body} does not serve alone");
-    };
-    only("two").await;
-    sick.store(false, Ordering::Relaxed);
-    for _ in 0..200 {
-        if fetch().await.starts_with("one") {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the healed one serves again");
-}
-
-#[tokio::test]
-async fn without_a_healthy_instance_there_is_503() {
-    let gone = ([127, 0, 0, 1], crate::support::closed_port().await).into();
-    let group = upstream(&[gone], Balance::Source);
-    let proxy = service(|service| service.upstreams = vec![group]).await;
-    for _ in 0..200 {
-        let answer = ask(proxy.address, &get("http://api.example/")).await;
-        if answer["status_code"] == 503 {
-            assert_eq!(answer["error"], "no instance of api.example:80 is healthy");
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("it is never found to be gone");
 }
 
 #[tokio::test]
