@@ -12,6 +12,8 @@
 //! | queue time-out not enforced | `admission::who_waits_too_long_in_the_queue_is_told_so` |
 //! | untrue figures | `program::the_statistics_have_the_seeds_keys_and_true_figures` |
 //! | answers of any length | `fetch::an_answer_that_fits_no_frame_is_a_bad_gateway`, `admission::what_is_held_in_memory_is_bounded` |
+//! | one process | `program::haproxy_spreads_requests_and_names_their_clients` |
+//! | runs as root | `program::the_packages_run_it_as_a_user_of_its_own_that_can_become_no_other` |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,16 +1,21 @@
-//! The program itself: the command line in the seed's order, the statistics, and
-//! HAProxy before it.
+//! The program itself: the command line in the seed's order, the statistics,
+//! HAProxy before it, and who runs it.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::client::{ask, get, ok, origin, service};
+use crate::client::{ask, get, hear, ok, origin, service};
+use crate::support::in_time;
 
 /// A process that ends with its test.
 struct Running(Child);
@@ -32,7 +37,8 @@ fn proxy(folder: &Path, arguments: &str) -> (Running, Vec<String>, Child2) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    // Kept open: it may have more to say than is read here.
+    let mut said = BufReader::new(child.stdout.as_mut().unwrap()).lines();
     let lines = (0..2).map_while(|_| said.next()?.ok()).collect();
     let log = child.stderr.take().unwrap();
     (Running(child), lines, log)
@@ -52,7 +58,7 @@ async fn the_statistics_have_the_seeds_keys_and_true_figures() {
         .output()
         .unwrap();
     assert!(added.status.success(), "{added:?}");
-    let arguments = "https-service 0 127.0.0.1 9 8 7 6.5 5 4 no --config c.toml --database users.db \
+    let arguments = "https-service 0 127.0.0.1 9 8 7 6.5 50 40 no --config c.toml --database users.db \
         --allow-egress 127.0.0.0/8 --guest ada --guest-from 127.0.0.1/32 --log-format json";
     let (_running, lines, log) = {
         let (running, lines, log) = proxy_of_one_line(folder.path(), arguments);
@@ -63,20 +69,9 @@ async fn the_statistics_have_the_seeds_keys_and_true_figures() {
     let answer = ask(address, &get(&format!("http://{target}/"))).await;
     assert_eq!(answer["status_code"], 200, "{answer}");
     assert_eq!(ask(address, &json!({})).await["status_code"], 400);
-    let found = tokio::task::spawn_blocking(move || {
-        let mut audit = Vec::new();
-        for line in BufReader::new(log).lines() {
-            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            if event["message"] == "request" {
-                audit.push(event);
-            } else if event["message"] == "statistics" && event["total_requests"] == 2 {
-                return (audit, event);
-            }
-        }
-        panic!("no statistics");
-    });
-    let found = tokio::time::timeout(Duration::from_secs(30), found).await;
-    let (audit, figures) = found.unwrap().unwrap();
+    let mut events = events(log);
+    let mut audit = Vec::new();
+    let figures = self::figures(&mut events, &mut audit, |it| it["total_requests"] == 2).await;
     for key in [
         "uptime_seconds",
         "total_requests",
@@ -102,6 +97,85 @@ async fn the_statistics_have_the_seeds_keys_and_true_figures() {
     assert_eq!(audit[0]["status"], 200);
     assert_eq!(audit[0]["request_id"], answer["request_id"]);
     assert_eq!(audit[1]["reason"], "there is no url");
+    let release = Arc::new(Notify::new());
+    let held = Arc::clone(&release);
+    let target = origin(move |_, _| {
+        let held = Arc::clone(&held);
+        async move {
+            held.notified().await;
+            ok("", b"")
+        }
+    });
+    let request = get(&format!("http://{}/", target.await));
+    let _idle = TcpStream::connect(address).await.unwrap();
+    let mut busy = TcpStream::connect(address).await.unwrap();
+    let frame = crate::client::frame(request.to_string().as_bytes());
+    busy.write_all(&frame).await.unwrap();
+    let workers_and_idle = async |events: &mut _, audit: &mut _, workers: u64| {
+        // The clients before these two may be a moment in going.
+        let known = |it: &Value| it["active_workers"] == workers && it["active_connections"] == 2;
+        self::figures(events, audit, known).await["idle_connections"].clone()
+    };
+    assert_eq!(workers_and_idle(&mut events, &mut audit, 1).await, 1);
+    release.notify_one();
+    assert_eq!(hear(&mut busy).await["status_code"], 200);
+    assert_eq!(workers_and_idle(&mut events, &mut audit, 0).await, 2);
+}
+
+/// The events of a log, as they come.
+fn events(log: Child2) -> UnboundedReceiver<Value> {
+    let (sender, receiver) = unbounded_channel();
+    std::thread::spawn(move || {
+        let lines = BufReader::new(log).lines().map_while(Result::ok);
+        for line in lines {
+            if sender.send(serde_json::from_str(&line).unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// The next statistics that are `wanted`; requests logged before them go to `audit`.
+async fn figures(
+    events: &mut UnboundedReceiver<Value>,
+    audit: &mut Vec<Value>,
+    wanted: impl Fn(&Value) -> bool,
+) -> Value {
+    in_time(async {
+        loop {
+            let event = events.recv().await.unwrap();
+            if event["message"] == "request" {
+                audit.push(event);
+            } else if event["message"] == "statistics" && wanted(&event) {
+                return event;
+            }
+        }
+    })
+    .await
+}
+
+#[test]
+fn the_packages_run_it_as_a_user_of_its_own_that_can_become_no_other() {
+    let unit = include_str!("../../packaging/systemd/weirgate-proxy.service");
+    for line in [
+        "User=weirgate",
+        "Group=weirgate",
+        "CapabilityBoundingSet=",
+        "AmbientCapabilities=",
+        "NoNewPrivileges=yes",
+    ] {
+        let (key, _) = line.split_once('=').unwrap();
+        let said = unit.lines().filter(|it| it.starts_with(&format!("{key}=")));
+        assert_eq!(said.collect::<Vec<_>>(), [line]);
+    }
+    let users = include_str!("../../packaging/systemd/weirgate-proxy.sysusers");
+    // Its number is the next free one of the system's, thus not that of root.
+    assert!(users.lines().any(|it| it.starts_with("u weirgate - ")));
+    let image = include_str!("../../packaging/Dockerfile");
+    let mut users = image.lines().filter_map(|it| it.strip_prefix("USER "));
+    let number = users.next_back().unwrap().split(':').next().unwrap();
+    assert_ne!(number.parse::<u32>().unwrap(), 0);
 }
 
 fn proxy_of_one_line(folder: &Path, arguments: &str) -> (Running, String, Child2) {
@@ -171,7 +245,7 @@ async fn haproxy_spreads_requests_and_names_their_clients() {
     let mirror = origin(|head, _| async move { ok("", head.as_bytes()) }).await;
     let request = get(&format!("http://{mirror}/"));
     for _ in 0..200 {
-        if tokio::net::TcpStream::connect(front).await.is_ok() {
+        if TcpStream::connect(front).await.is_ok() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -185,11 +259,9 @@ async fn haproxy_spreads_requests_and_names_their_clients() {
         instances.insert(id[..16].to_owned());
     }
     assert_eq!(instances.len(), 2, "both have served");
-    let mut page = tokio::net::TcpStream::connect(stats).await.unwrap();
+    let mut page = TcpStream::connect(stats).await.unwrap();
     let asked = b"GET /;csv HTTP/1.0\r\n\r\n";
-    tokio::io::AsyncWriteExt::write_all(&mut page, asked)
-        .await
-        .unwrap();
+    page.write_all(asked).await.unwrap();
     let mut csv = String::new();
     page.read_to_string(&mut csv).await.unwrap();
     let up = csv
