@@ -40,8 +40,9 @@ enum Broken {
 pub(super) fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     check(args).map_err(Failure::input)?;
     let trace = trace_file::open(&args.trace)?;
-    let events = args.events.as_deref().map(Events::create).transpose()?;
+    // Before there is a file that an interruption could leave behind.
     let stop = interrupt::watch();
+    let events = args.events.as_deref().map(Events::create).transpose()?;
     let replay = Replay {
         args,
         trace,
