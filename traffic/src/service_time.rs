@@ -235,7 +235,7 @@ mod tests {
     fn what_is_written_reads_back() {
         for text in [
             "constant:50ms",
-            "exponential:1.5ms",
+            "exponential:1500us",
             "lognormal:50ms:1.5",
             "pareto:1.2:10ms..10s",
         ] {

@@ -326,6 +326,7 @@ fn every_kind_has_fields_and_is_named_by_its_patterns() {
         "idle-then-flood:idle=1s,size=1B",
         "ramp:from=1B/s,to=2B/s,over=1s,size=1B",
         "steps:levels=1B/s@1s,size=1B",
+        "request-response:think=1s,size=1B",
         "trace:file=a.csv",
     ];
     assert_eq!(texts.len(), Pattern::KINDS.len());

@@ -94,7 +94,10 @@ fn a_users_life() {
     place.json("user del bob --json");
     assert_eq!(place.json("user list --json").as_array().unwrap().len(), 1);
     let text = String::from_utf8(place.output("user show ada").stdout).unwrap();
-    assert_eq!(text, "ada  enabled  unlimited  floor 5000B/s  up 0 B  down 0 B\n");
+    assert_eq!(
+        text,
+        "ada  enabled  unlimited  floor 5000B/s  up 0 B  down 0 B\n"
+    );
 }
 
 #[test]
