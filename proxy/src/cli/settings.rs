@@ -69,7 +69,7 @@ pub(crate) struct AdminArg {
 #[derive(Args, Clone)]
 pub(crate) struct AdminClientArg {
     /// The server's admin API: the path of a socket, an address and a port, or a URL as in
-    /// https://proxy.example:9180 [default: a socket beside the SQLite file, or admin.sock in the state directory].
+    /// `https://proxy.example:9180` [default: a socket beside the SQLite file, or admin.sock in the state directory].
     #[arg(
         long,
         value_name = "ADDR|URL",

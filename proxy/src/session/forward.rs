@@ -120,7 +120,7 @@ async fn pass_on(
                 failed => {
                     let error = failed.and_then(Result::err).unwrap_or(SessionError::Slow);
                     turn.failed();
-                    drop(instance);
+                    instance.end();
                     return refuse(inbox, &log, &error).await;
                 }
             },
@@ -157,7 +157,7 @@ async fn pass_on(
     }
     // The worker and the instance are free while the client reads what it is told.
     turn.end();
-    drop(instance);
+    instance.end();
     if let Outcome::Cut(Failure::Ended(error)) = &outcome {
         log.failed(error);
     }

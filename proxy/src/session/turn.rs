@@ -42,6 +42,9 @@ mod with_service {
         pub(in crate::session) const fn is_chosen(&self) -> bool {
             self.0.is_some()
         }
+
+        /// It is counted there no longer.
+        pub(in crate::session) fn end(self) {}
     }
 
     impl Turn {
@@ -113,6 +116,9 @@ mod without_service {
             let Self(()) = self;
             false
         }
+
+        /// Nobody counted it.
+        pub(in crate::session) fn end(self) {}
     }
 
     /// One request's place.
