@@ -8,8 +8,9 @@ use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// The most that is copied at once, and that a direction without a pipe holds.
-pub(super) const BUFFER_LEN: usize = 32 * 1024;
+/// The most that is copied at once, and that a direction without a pipe holds: a whole
+/// chunk of shadowsocks.
+pub(super) const BUFFER_LEN: usize = 65_535;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_LEN].into_boxed_slice());

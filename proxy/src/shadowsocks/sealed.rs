@@ -1,6 +1,8 @@
 //! A client's TCP connection as a stream of its payload.
 
+use std::cell::Cell;
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,8 +21,16 @@ use crate::relay::Side;
 
 /// What is read at once, at least.
 const READ: usize = 32 * 1024;
-/// What is sealed at once, at most.
-const WRITE: usize = 32 * 1024;
+/// What is sealed at once, at most: a whole chunk of the 2022 edition, which saves calls.
+const LARGEST: usize = 65_535;
+/// The same for a client that does not keep up, so that little is held for it.
+const SMALLEST: usize = 32 * 1024;
+
+thread_local! {
+    /// Memory to seal in: most of what is sealed is written at once, so that a thread needs
+    /// one, not each of its connections.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// An encrypted client that has asked for something.
 pub(super) struct Sealed {
@@ -36,6 +46,8 @@ pub(super) struct Sealed {
     /// What is sealed and not written from `sent` on.
     outbox: Vec<u8>,
     sent: usize,
+    /// What is sealed at once now.
+    piece: usize,
 }
 
 /// How an answer goes on.
@@ -69,6 +81,7 @@ impl Sealed {
             front,
             outbox: Vec::new(),
             sent: 0,
+            piece: SMALLEST,
         }
     }
 
@@ -119,7 +132,11 @@ impl Sealed {
             }
             self.sent += written;
         }
-        self.outbox = Vec::new();
+        if self.outbox.capacity() > 0 {
+            let mut spare = mem::take(&mut self.outbox);
+            spare.clear();
+            SPARE.set(spare);
+        }
         self.sent = 0;
         Poll::Ready(Ok(()))
     }
@@ -196,15 +213,20 @@ impl AsyncWrite for Sealed {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_empty(context))?;
-        let now = bytes.get(..WRITE).unwrap_or(bytes);
+        let now = bytes.get(..this.piece).unwrap_or(bytes);
         let since = Instant::now();
+        this.outbox = SPARE.take();
         this.seal(now).map_err(broken)?;
         this.front.counters.encrypt.observe(since.elapsed());
         this.front.counters.transmitted(now.len());
         // What is left is written before anything else is taken.
-        if let Poll::Ready(Err(error)) = this.poll_empty(context) {
-            return Poll::Ready(Err(error));
-        }
+        this.piece = match this.poll_empty(context) {
+            Poll::Ready(written) => {
+                written?;
+                LARGEST
+            }
+            Poll::Pending => SMALLEST,
+        };
         Poll::Ready(Ok(now.len()))
     }
 
