@@ -121,7 +121,10 @@ impl Theory {
         };
         let backlog = |part: &Part| {
             let meanwhile = u128::from(part.rate) * u128::from(part.latency + self.slack);
-            over(part) + meanwhile
+            // What serves late has not passed its burst either when all of the arrivals' is there.
+            let at_once = if self.slack > 0 { 0 } else { part.burst };
+            let (peak, _) = part.arrivals.peak().unwrap_or((0, 0));
+            peak.saturating_sub(at_once) + meanwhile
         };
         let delay = self.parts.iter().map(delay).max().unwrap_or(0);
         let backlog = self.parts.iter().map(backlog).max().unwrap_or(0);
@@ -192,7 +195,12 @@ mod tests {
 
     /// 10 packets of 1,000 B at once and one a second later, in order, one connection.
     fn promised(policy: &str, application: Application) -> Option<Promised> {
+        late(policy, application, Nanos::ZERO)
+    }
+
+    fn late(policy: &str, application: Application, by: Nanos) -> Option<Promised> {
         let spec = UserSpec {
+            timing_slack: by,
             connections: 1,
             policy: Some(policy.parse().unwrap()),
             application: Some(application),
@@ -221,6 +229,14 @@ mod tests {
         assert_eq!(found.delay, Some(6_000_000_000));
         assert_eq!(found.backlog, 7_000.0);
         assert_eq!(found.waited, 6_000);
+    }
+
+    #[test]
+    fn until_a_late_server_begins_all_waits() {
+        let by = Nanos::from_millis(10);
+        let found = late("token-bucket:rate=1000B/s,burst=4000B", PACKETS, by).unwrap();
+        assert_eq!(found.delay, Some(6_010_000_000));
+        assert_eq!(found.backlog, 10_000.0 + 10.0 + 1_000.0);
     }
 
     #[test]
