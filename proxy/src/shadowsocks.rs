@@ -49,7 +49,9 @@ use associations::Associations;
 use counters::Counters;
 pub(crate) use port::Venue;
 use port::{Port, Sockets};
-use presence::{Presence, Whereabouts};
+use presence::Presence;
+#[cfg(feature = "panel")]
+use presence::Whereabouts;
 use replay::Replay;
 use roster::{Member, Roster};
 pub(crate) use turnstile::Turnstile;

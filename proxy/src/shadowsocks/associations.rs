@@ -55,6 +55,7 @@ impl Associations {
     }
 
     /// How many there are.
+    #[cfg(feature = "panel")]
     pub(super) fn count(&self) -> usize {
         self.open.lock().len()
     }

@@ -73,6 +73,7 @@ impl Counters {
 
 impl Histogram {
     /// Counts by upper bound in seconds, the count of all, and the sum in seconds.
+    #[cfg(any(feature = "panel", test))]
     pub(super) fn read(&self) -> ([(f64, u64); 14], u64, f64) {
         let mut buckets = [(0.0, 0); 14];
         let counts = BOUNDS.iter().zip(&self.counts);

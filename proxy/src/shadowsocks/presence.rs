@@ -31,6 +31,10 @@ struct Sessions {
 #[derive(Debug)]
 struct Place {
     network: Network,
+    #[cfg_attr(
+        not(feature = "panel"),
+        expect(dead_code, reason = "panels alone are told of addresses")
+    )]
     address: IpAddr,
     sessions: u64,
     over: CancellationToken,
@@ -48,6 +52,7 @@ pub(super) struct Present {
 }
 
 /// What is known of a user's whereabouts.
+#[cfg(feature = "panel")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Whereabouts {
     /// TCP sessions now.
@@ -110,6 +115,7 @@ impl Presence {
     }
 
     /// Where a user is.
+    #[cfg(feature = "panel")]
     pub(super) fn of(&self, id: i64) -> Whereabouts {
         let users = self.0.lock();
         let Some(sessions) = users.get(&id) else {
@@ -124,11 +130,13 @@ impl Presence {
     }
 
     /// TCP sessions of everybody.
+    #[cfg(feature = "panel")]
     pub(super) fn tcp(&self) -> u64 {
         self.0.lock().values().map(|sessions| sessions.tcp).sum()
     }
 
     /// Forgets where users were who are there no longer.
+    #[cfg(feature = "panel")]
     pub(super) fn forget_seen(&self) {
         self.0.lock().retain(|_, sessions| {
             sessions.seen.clear();
