@@ -41,7 +41,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::config::HttpsService;
 use crate::egress::Egress;
 use crate::protocol::{Target, https_relay};
-use crate::tls::TlsError;
+use crate::tls::{Connector, TlsError};
 use crate::users::{Authenticated, Network, Users};
 
 pub mod message;
@@ -187,7 +187,7 @@ impl Service {
     /// # Errors
     /// As [`Service::new`].
     pub(crate) fn check(config: &HttpsService) -> Result<(), TlsError> {
-        upstream::client_config(config.roots.as_deref()).map(drop)
+        Connector::new(&upstream::trust(config.roots.as_deref())).map(drop)
     }
 
     pub(crate) const fn config(&self) -> &HttpsService {
@@ -277,15 +277,15 @@ impl Service {
         if self.groups.is_empty() {
             return;
         }
-        let tls = match upstream::client_config(self.config.roots.as_deref()) {
-            Ok(tls) => Arc::new(tls),
+        let tls = match Connector::new(&upstream::trust(self.config.roots.as_deref())) {
+            Ok(tls) => tls,
             Err(error) => {
                 tracing::error!(%error, "no health checks");
                 return;
             }
         };
         let watched = self.groups.iter().map(|group| {
-            let (group, tls) = (Arc::clone(group), Arc::clone(&tls));
+            let (group, tls) = (Arc::clone(group), tls.clone());
             group.watch(tls)
         });
         let mut tasks: tokio::task::JoinSet<()> = watched.collect();

@@ -93,6 +93,9 @@ pub enum BindError {
     #[cfg(feature = "shadowsocks")]
     #[error("cannot use the file of shadowsocks salts")]
     Salts(#[source] io::Error),
+    /// The panel cannot be spoken with under TLS.
+    #[error("shadowsocks.panel: {0}")]
+    Panel(#[source] TlsError),
     /// The HTTPS service is asked for and not there.
     #[error("this program was built without the HTTPS service")]
     NoService,
@@ -146,6 +149,7 @@ impl Server {
             return Err(BindError::NoAddress);
         }
         check_service(config)?;
+        check_panel(config)?;
         config.admin.check()?;
         #[cfg(feature = "admin")]
         crate::admin::check(&config.admin)?;
@@ -184,6 +188,7 @@ impl Server {
                     .map_err(|source| BindError::Listen { address, source })
             });
         check_service(&config)?;
+        check_panel(&config)?;
         #[cfg_attr(
             not(feature = "https-service"),
             allow(unused_mut, reason = "only the service adds listeners")
@@ -530,6 +535,19 @@ fn check_service(config: &Config) -> Result<(), BindError> {
         #[cfg(not(feature = "https-service"))]
         Some(_) => Err(BindError::NoService),
     }
+}
+
+#[cfg(feature = "panel")]
+fn check_panel(config: &Config) -> Result<(), BindError> {
+    let front = config.shadowsocks.as_ref();
+    front.map_or(Ok(()), |front| {
+        crate::shadowsocks::check(front).map_err(BindError::Panel)
+    })
+}
+
+#[cfg(not(feature = "panel"))]
+const fn check_panel(_: &Config) -> Result<(), BindError> {
+    Ok(())
 }
 
 fn remedy(error: &io::Error) -> String {

@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::protocol::shadowsocks::{Method, Refused};
+#[cfg(feature = "panel")]
+use crate::tls::TlsError;
 use crate::tls::TlsFiles;
 use crate::users::Users;
 
@@ -85,6 +87,20 @@ pub(crate) struct Front {
 struct State {
     ports: HashMap<u16, Arc<Port>>,
     members: HashMap<i64, Arc<Member>>,
+}
+
+/// Whether the front end could start so.
+///
+/// # Errors
+/// [`TlsError`] if a panel cannot be spoken with under TLS.
+#[cfg(feature = "panel")]
+pub(crate) fn check(settings: &config::Shadowsocks) -> Result<(), TlsError> {
+    match &settings.source {
+        Some(config::Source::Panel(panel)) => {
+            source::panel::check(panel, settings.panel_roots.clone())
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Front {

@@ -7,15 +7,7 @@ use std::path::PathBuf;
 
 #[cfg(feature = "tls")]
 mod accept;
-#[cfg_attr(
-    not(any(feature = "admin", feature = "https-service")),
-    allow(
-        dead_code,
-        unreachable_pub,
-        unused_imports,
-        reason = "nobody calls others"
-    )
-)]
+#[cfg(any(feature = "admin", feature = "https-service", feature = "panel"))]
 mod connect;
 #[cfg(feature = "tls")]
 mod rewound;
@@ -24,7 +16,7 @@ mod rewound;
 pub use accept::Certificates;
 #[cfg(feature = "tls")]
 pub(crate) use accept::Stream;
-#[cfg(feature = "admin")]
+#[cfg(any(feature = "admin", feature = "https-service", feature = "panel"))]
 pub(crate) use connect::Connector;
 #[cfg(feature = "https-service")]
 pub(crate) use connect::client_config;

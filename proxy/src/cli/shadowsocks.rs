@@ -34,6 +34,9 @@ pub(crate) struct ShadowsocksArgs {
         hide_env_values = true
     )]
     ss_api_endpoint: Option<Panel>,
+    /// The panel's certificate may lead to one of these (PEM), besides those of the system.
+    #[arg(long, value_name = "FILE", env = "SS_API_ROOTS")]
+    ss_api_roots: Option<PathBuf>,
     /// Listen on this address on the ports of all users [default: 0.0.0.0].
     #[arg(long, value_name = "IP", env = "SS_LISTEN_HOST")]
     ss_listen_host: Option<IpAddr>,
@@ -125,6 +128,9 @@ impl ShadowsocksArgs {
         }
         if let Some(panel) = &self.ss_api_endpoint {
             front.source = Some(Source::Panel(panel.clone()));
+        }
+        if let Some(roots) = &self.ss_api_roots {
+            front.panel_roots = Some(roots.clone());
         }
         if let Some(seconds) = self.ss_sync_time {
             front.sync = Duration::from_secs(seconds);

@@ -120,6 +120,7 @@
 //! allow_unencrypted = false # true: users with the method none are served
 //! replay_file = "/var/lib/weirgate/shadowsocks.salts"
 //! users = "/etc/weirgate/userconfigs.json" # or panel = "https://panel.example/api/users/1/?token=..."
+//! panel_roots = "/etc/weirgate/roots.pem" # trusted besides the system's
 //! sync = "60s"            # how often these are read again
 //! metrics = "127.0.0.1:9888" # in the names of aioshadowsocks
 //! # The port whose users panels manage at /users and /stats (legacy_routes in [admin]).

@@ -29,6 +29,8 @@ pub struct Shadowsocks {
     pub replay_file: Option<PathBuf>,
     /// Where users with a number come from; `None`: the database alone.
     pub source: Option<Source>,
+    /// Certificates (PEM) that a panel's may lead to, besides those of the system.
+    pub panel_roots: Option<PathBuf>,
     /// How often the source is asked.
     pub sync: Duration,
     /// The control interface; `None`: none.
@@ -62,6 +64,7 @@ impl Default for Shadowsocks {
             allow_unencrypted: false,
             replay_file: None,
             source: None,
+            panel_roots: None,
             sync: Duration::from_secs(60),
             grpc: None,
             metrics: None,

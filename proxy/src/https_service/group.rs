@@ -8,16 +8,14 @@ use std::time::Duration;
 
 use http::{Request, Uri};
 use parking_lot::Mutex;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::MissedTickBehavior;
-use tokio_rustls::TlsConnector;
 
 use super::balance::{self, Health, View};
 use crate::config::https_service::Upstream;
 use crate::protocol::{Host, Target};
+use crate::tls::Connector;
 
 /// The first line of an answer is not longer.
 const STATUS_LINE: usize = 512;
@@ -87,9 +85,9 @@ impl Group {
     }
 
     /// Watches every instance, for ever.
-    pub(super) async fn watch(self: Arc<Self>, tls: Arc<ClientConfig>) {
+    pub(super) async fn watch(self: Arc<Self>, tls: Connector) {
         let each = (0..self.instances.len()).map(|index| {
-            let (group, tls) = (Arc::clone(&self), Arc::clone(&tls));
+            let (group, tls) = (Arc::clone(&self), tls.clone());
             async move { group.watch_one(index, &tls).await }
         });
         let mut tasks: tokio::task::JoinSet<()> = each.collect();
@@ -97,7 +95,7 @@ impl Group {
         while tasks.join_next().await.is_some() {}
     }
 
-    async fn watch_one(&self, index: usize, tls: &Arc<ClientConfig>) {
+    async fn watch_one(&self, index: usize, tls: &Connector) {
         let (Some(instance), check) = (self.instances.get(index), &self.config.check) else {
             return;
         };
@@ -116,7 +114,7 @@ impl Group {
         }
     }
 
-    async fn try_one(&self, instance: &Instance, tls: &Arc<ClientConfig>) -> bool {
+    async fn try_one(&self, instance: &Instance, tls: &Connector) -> bool {
         let Target { host, port } = &instance.target;
         let connected = match host {
             Host::Address(address) => TcpStream::connect((*address, *port)).await,
@@ -128,23 +126,16 @@ impl Group {
         match path {
             None => true,
             Some(path) if self.config.tls => {
-                let Some(name) = self.server_name() else {
-                    return false;
+                let spoken = match &self.config.host.host {
+                    Host::Address(address) => tls.connect(&address.to_string(), stream).await,
+                    Host::Name(name) => tls.connect(name, stream).await,
                 };
-                let connector = TlsConnector::from(Arc::clone(tls));
-                match connector.connect(name, stream).await {
+                match spoken {
                     Ok(stream) => self.answers(stream, path).await,
                     Err(_) => false,
                 }
             }
             Some(path) => self.answers(stream, path).await,
-        }
-    }
-
-    fn server_name(&self) -> Option<ServerName<'static>> {
-        match &self.config.host.host {
-            Host::Address(address) => Some(ServerName::from(*address)),
-            Host::Name(name) => ServerName::try_from(name.clone()).ok(),
         }
     }
 

@@ -54,7 +54,7 @@ impl Upstream {
     /// [`TlsError`]
     pub(super) fn new(roots: Option<&Path>) -> Result<Self, TlsError> {
         Ok(Self {
-            tls: client_config(roots)?,
+            tls: tls::client_config(&trust(roots))?,
             clients: Mutex::new(LruCache::new(MOST_CLIENTS)),
         })
     }
@@ -189,12 +189,12 @@ impl tower_service::Service<Uri> for Connector {
     }
 }
 
-/// TLS that trusts the system's roots and those in the file `roots`.
-pub(super) fn client_config(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
-    tls::client_config(&Trust {
+/// The system's roots and those in the file `roots`.
+pub(super) fn trust(roots: Option<&Path>) -> Trust {
+    Trust {
         roots: roots.map(Path::to_owned),
         identity: None,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The client's side of TLS: whom we trust, and who we are.
 
 #[cfg(feature = "tls")]
-pub(crate) use with_tls::{Connector, client_config};
+pub(crate) use with_tls::Connector;
+#[cfg(feature = "https-service")]
+pub(crate) use with_tls::client_config;
 #[cfg(not(feature = "tls"))]
 pub(crate) use without_tls::Connector;
 

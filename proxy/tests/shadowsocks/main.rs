@@ -16,6 +16,8 @@ mod libev;
 #[cfg(all(feature = "panel", feature = "postgres"))]
 #[path = "../common/postgres.rs"]
 mod postgres;
+#[cfg(feature = "panel")]
+mod private_panel;
 mod probes;
 #[cfg(feature = "panel")]
 mod sources;

@@ -23,6 +23,7 @@ pub(super) struct ShadowsocksTable {
     replay_file: Option<PathBuf>,
     users: Option<PathBuf>,
     panel: Option<Text<Panel>>,
+    panel_roots: Option<PathBuf>,
     sync: Option<Text<Length>>,
     grpc: Option<GrpcTable>,
     metrics: Option<Text<SocketAddr>>,
@@ -85,6 +86,7 @@ impl ShadowsocksTable {
             (Some(panel), _) => Some(Source::Panel(panel.0)),
             (None, users) => users.map(Source::File),
         };
+        front.panel_roots = self.panel_roots;
         set(&mut front.sync, self.sync.map(length));
         front.grpc = self.grpc.map(|grpc| Grpc {
             listen: grpc.listen.0,

@@ -11,8 +11,10 @@
 //! a JSON object that speaks of no error. A panel that is slow or away holds up
 //! nothing but its own news.
 
+#[cfg(feature = "grpc")]
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +22,6 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Panel;
 use crate::shadowsocks::Front;
+use crate::tls::{Connector, TlsError, Trust};
 use crate::users::Report;
 
 /// How long one request may take: as long as there is between two, within these.
@@ -46,9 +48,11 @@ pub(in crate::shadowsocks) async fn run(
     every: Duration,
     stopping: CancellationToken,
 ) {
+    let roots = front.settings.panel_roots.clone();
     let mut caller = Caller {
         front,
         panel,
+        roots,
         patience: every.clamp(*PATIENCE.start(), *PATIENCE.end()),
         tls: None,
         works: true,
@@ -74,7 +78,9 @@ struct Caller {
     front: Arc<Front>,
     panel: Panel,
     patience: Duration,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    /// Trusted besides those of the system.
+    roots: Option<PathBuf>,
+    tls: Option<Connector>,
     works: bool,
 }
 
@@ -129,9 +135,11 @@ impl Caller {
             let socket = TcpStream::connect((host, port)).await?;
             let request = self.request(method, id, body)?;
             if self.panel.is_https() {
-                let name = ServerName::try_from(host.to_owned())?;
-                let connector = tokio_rustls::TlsConnector::from(self.tls()?);
-                send(connector.connect(name, socket).await?, request).await
+                let tls = match &self.tls {
+                    Some(tls) => tls,
+                    None => self.tls.insert(connector(self.roots.clone())?),
+                };
+                send(tls.connect(host, socket).await?, request).await
             } else {
                 send(socket, request).await
             }
@@ -158,19 +166,24 @@ impl Caller {
         }
         Ok(request.body(Full::new(body))?)
     }
+}
 
-    fn tls(&mut self) -> Result<Arc<rustls::ClientConfig>, Failure> {
-        if let Some(tls) = &self.tls {
-            return Ok(Arc::clone(tls));
-        }
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Arc::clone(self.tls.insert(Arc::new(tls))))
+/// TLS that trusts the system's roots and those in the file `roots`.
+fn connector(roots: Option<PathBuf>) -> Result<Connector, TlsError> {
+    Connector::new(&Trust {
+        roots,
+        identity: None,
+    })
+}
+
+/// Whether a panel could be spoken with so.
+///
+/// # Errors
+/// [`TlsError`] if the roots cannot be used.
+pub(in crate::shadowsocks) fn check(panel: &Panel, roots: Option<PathBuf>) -> Result<(), TlsError> {
+    match panel.is_https() {
+        true => connector(roots).map(drop),
+        false => Ok(()),
     }
 }
 
@@ -196,6 +209,7 @@ where
 
 /// What a web server at one of these judged addresses answers to HEAD; for https
 /// that it accepts a connection is all that is asked.
+#[cfg(feature = "grpc")]
 pub(in crate::shadowsocks) async fn status(
     addresses: &[SocketAddr],
     url: &Panel,
