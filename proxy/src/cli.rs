@@ -119,7 +119,7 @@ fn parsed(cli: Cli) -> Result<(), Failure> {
             #[cfg(feature = "https-service")]
             Command::HttpsService(service) => service.run(cli.log, inherited).await,
             Command::Init(init) => init.run().await,
-            Command::CheckConfig(check) => check.run(cli.log),
+            Command::CheckConfig(check) => check.run(cli.log).await,
             #[cfg(feature = "admin")]
             Command::Health(health) => health.run().await,
             Command::User(command) => user::run(command).await,

@@ -7,11 +7,11 @@
 
 use std::collections::HashMap;
 use std::ops::{Add, Sub};
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::budget::{self, Clock};
 use crate::config::Bandwidth;
@@ -22,6 +22,7 @@ mod books;
 mod calendar;
 mod contact;
 mod edit;
+mod floors;
 mod journal;
 mod ledger;
 mod legacy;
@@ -48,6 +49,7 @@ pub(crate) use account::Live;
 pub use account::{Authenticated, Revocation, Standing};
 pub use calendar::{CalendarError, Moment, Period, Span};
 pub use edit::{Audit, AuditEntry, Tag, UserChange};
+pub use floors::{Overcommitted, check_floors};
 pub use legacy::{LegacyError, LegacyUser, LegacyUsers, read_legacy};
 pub use limits::{Direction, LimitError, Limits, token_bucket};
 pub use login::LoginError;
@@ -82,6 +84,10 @@ struct Inner {
     passwords: Passwords,
     lockout: Lockout,
     clock: Clock,
+    /// What is above all of them, if anything is.
+    bandwidth: Mutex<Option<Bandwidth>>,
+    /// The floors, bytes per second, that an operator was last told not to fit; 0: they do.
+    floors_told: AtomicU64,
     accounts: RwLock<HashMap<String, Arc<Account>>>,
     /// The rules for everybody.
     everybody: RwLock<Rules>,
@@ -196,6 +202,8 @@ impl Users {
             passwords: Passwords::new(cost)?,
             lockout: Lockout::default(),
             clock: Clock::new(),
+            bandwidth: Mutex::default(),
+            floors_told: AtomicU64::new(0),
             accounts: RwLock::default(),
             everybody: RwLock::default(),
             agenda: Agenda::default(),
@@ -215,11 +223,15 @@ impl Users {
     /// Puts a limit above those of all users; from then on only the limit itself
     /// can be changed.
     pub(crate) fn set_bandwidth(&self, bandwidth: Bandwidth) {
-        if let Some(cap) = self.0.clock.cap() {
-            return cap.set_policy(bandwidth.limit);
+        match self.0.clock.cap() {
+            Some(cap) => cap.set_policy(bandwidth.limit),
+            None => {
+                let cap = budget::Cap::new(bandwidth.limit, bandwidth.floor, Clock::new());
+                self.0.clock.set_cap(cap);
+            }
         }
-        let cap = budget::Cap::new(bandwidth.limit, bandwidth.floor, Clock::new());
-        self.0.clock.set_cap(cap);
+        *self.0.bandwidth.lock() = Some(bandwidth);
+        self.weigh_floors();
     }
 
     /// How long a database that is away keeps nobody out.
@@ -324,6 +336,7 @@ impl Users {
             account.revoke();
         }
         self.follow(revision, 1);
+        self.weigh_floors();
         self.tell();
         Ok(())
     }

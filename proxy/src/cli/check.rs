@@ -3,6 +3,7 @@
 mod https_service;
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use clap::Args;
 use flow::Nanos;
@@ -10,12 +11,15 @@ use proxy::config::file::{FileError, LogFormat};
 use proxy::protocol::Dialect;
 use proxy::protocol::opening::{Opening, Openings};
 use proxy::tls::TlsError;
-use proxy::{BindError, Config, Server};
+use proxy::{BindError, Config, Server, users};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
 use super::logging::LogArgs;
 use super::settings::{ConfigArgs, Settings};
+
+/// How long the database may take to say who has which floor.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
 pub(crate) struct Check {
@@ -41,9 +45,12 @@ struct Setting {
 }
 
 impl Check {
-    pub(super) fn run(self, log: LogArgs) -> Result<(), Failure> {
+    pub(super) async fn run(self, log: LogArgs) -> Result<(), Failure> {
         match self.judge() {
-            Ok(settings) => self.accept(&settings, log),
+            Ok(settings) => {
+                let warnings = warnings(&settings.config).await;
+                self.accept(&settings, &warnings, log)
+            }
             Err(failure) if self.json => {
                 say(&problem(&failure).to_string())?;
                 Err(failure)
@@ -72,15 +79,24 @@ impl Check {
         Ok(settings)
     }
 
-    fn accept(&self, settings: &Settings, log: LogArgs) -> Result<(), Failure> {
+    fn accept(
+        &self,
+        settings: &Settings,
+        warnings: &[String],
+        log: LogArgs,
+    ) -> Result<(), Failure> {
         let effective = effective(settings, log);
         if self.json {
-            let mut value = json!({ "ok": true, "problems": [] });
+            let mut value = json!({ "ok": true, "problems": [], "warnings": warnings });
             if self.show_effective {
                 value["effective"] = nested(&effective, |setting| setting.value.clone());
                 value["sources"] = nested(&effective, |setting| setting.source.into());
             }
             return say(&value.to_string());
+        }
+        for warning in warnings {
+            let written = writeln!(io::stderr(), "warning: {warning}");
+            written.map_err(Failure::environment)?;
         }
         if !self.show_effective {
             return say("ok");
@@ -99,6 +115,20 @@ impl Check {
             say(&format!("{key} = {value} # {}", setting.source))?;
         }
         Ok(())
+    }
+}
+
+/// What is no mistake, and hardly what was meant.
+async fn warnings(config: &Config) -> Vec<String> {
+    let Some(bandwidth) = config.bandwidth else {
+        return Vec::new();
+    };
+    let checking = users::check_floors(&config.database, bandwidth);
+    let unknown = "whether the floors of users fit into bandwidth.limit is not known";
+    match tokio::time::timeout(PATIENCE, checking).await {
+        Ok(Ok(over)) => over.iter().map(ToString::to_string).collect(),
+        Ok(Err(error)) => vec![format!("{unknown}: {}", Failure::environment(error))],
+        Err(_) => vec![format!("{unknown}: the database does not answer")],
     }
 }
 
@@ -127,6 +157,7 @@ fn key(error: &BindError) -> &'static str {
         BindError::Tls(TlsError::NoCertificate) => "listener",
         BindError::Tls(_) => "tls",
         BindError::Admin(_) => "admin",
+        BindError::Panel(_) => "shadowsocks",
         _ => "listen",
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use flow::Policy;
+use flow::{ByteRate, Policy};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -336,6 +336,16 @@ impl Account {
             };
             Some(Arc::clone(budgets.free.get_or_init(free)))
         })
+    }
+
+    /// What is assured to a user who may log in, bytes per second; where their rules say
+    /// nothing of it, `everybody` to each budget.
+    pub(crate) fn floors(&self, everybody: Option<ByteRate>) -> u64 {
+        let state = self.state.lock();
+        match state.enabled {
+            true => state.rules.floors(everybody),
+            false => 0,
+        }
     }
 
     /// The rules about targets.

@@ -150,6 +150,7 @@ impl Users {
         };
         drop(accounts);
         self.follow(revision, changes.len());
+        self.weigh_floors();
         self.tell();
         Ok(())
     }
@@ -194,6 +195,7 @@ impl Users {
         #[cfg(feature = "shadowsocks")]
         self.reload_access().await?;
         self.0.revision.store(snapshot.revision, Ordering::Relaxed);
+        self.weigh_floors();
         Ok(())
     }
 

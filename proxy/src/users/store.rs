@@ -214,6 +214,42 @@ impl Store {
         })
     }
 
+    /// The rules for everybody and those of each user who may log in, from a database
+    /// as it is: nothing is made or brought to another schema. `None` if it is a file
+    /// that is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) async fn read_rules(
+        database: &Database,
+    ) -> Result<Option<(RulesText, Vec<RulesText>)>, StoreError> {
+        sqlx::any::install_default_drivers();
+        if database.path().is_some_and(|path| !path.exists()) {
+            return Ok(None);
+        }
+        let open = |source| StoreError::Open {
+            database: database.clone(),
+            source,
+        };
+        let url = database.url().map_err(|error| open(error.into()))?;
+        let url = match database.path() {
+            Some(_) => format!("{url}?mode=ro"),
+            None => url,
+        };
+        let options: AnyConnectOptions = url.parse().map_err(open)?;
+        let mut connection = options
+            .disable_statement_logging()
+            .connect()
+            .await
+            .map_err(open)?;
+        let everybody = everybodys_rules(&mut connection).await?;
+        let query = concat!("SELECT ", rule_columns!(), " FROM users WHERE enabled <> 0");
+        let rows = sqlx::query(query).fetch_all(&mut connection).await?;
+        let users = rows.iter().map(rules).collect::<Result<_, _>>()?;
+        connection.close().await.map_err(open)?;
+        Ok(Some((everybody, users)))
+    }
+
     /// A number that grows with every change of a user or a rule, whichever
     /// process makes it.
     ///

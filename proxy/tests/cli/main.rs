@@ -9,6 +9,7 @@
 mod accounts;
 #[cfg(feature = "admin")]
 mod admin;
+mod floors;
 mod import;
 mod journal;
 mod logs;
