@@ -14,6 +14,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`message`] | what frames say |
+//! | `answer` | from a blob to the frame that answers it |
 //! | `request` | from JSON to a request that can be sent |
 //! | `gate` | queue and workers: [`flow::admission`] with a clock |
 //! | `quota` | requests and bytes per window, by address and user |
@@ -22,6 +23,8 @@
 //! | `group`, `balance` | instances of one host: health checks, choice |
 //! | `memory` | bytes of requests and answers held at once |
 //! | `fault` | why the service itself answers, with which status |
+//! | `limits` | answers as text, with what quotas have left |
+//! | `ids` | numbers of requests, keys of frames |
 //! | `metrics` | the same for Prometheus |
 //! | `statistics` | counts, and the line that tells them |
 
@@ -29,28 +32,26 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flow::Timestamp;
-use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, Request, Response};
-use http_body_util::Full;
-use hyper::body::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::HttpsService;
 use crate::egress::Egress;
-use crate::protocol::{Target, https_relay};
+use crate::protocol::Target;
 use crate::tls::{Connector, TlsError};
-use crate::users::{Authenticated, Network, Users};
+use crate::users::Network;
 
 pub mod message;
 
+mod answer;
 mod balance;
 mod cache;
 mod fault;
 mod gate;
 mod group;
+mod ids;
+mod limits;
 mod memory;
 #[cfg(feature = "admin")]
 mod metrics;
@@ -59,27 +60,23 @@ mod request;
 mod statistics;
 mod upstream;
 
+pub(crate) use answer::{Answer, Client};
 pub(crate) use fault::Fault;
 pub(crate) use gate::{Gate, NoWorker, Worker};
 pub(crate) use group::{Chosen, NoInstance};
 pub(crate) use memory::Held;
 pub(crate) use statistics::{Busy, Outcome, Statistics};
 
-use cache::{Cache, Known};
+use cache::Cache;
 use group::Group;
+use ids::Ids;
+use limits::Limits;
 use memory::Memory;
-use message::{Encoding, ResponseText};
-use quota::{Left, Quotas};
-use request::Asked;
+use quota::Quotas;
 use upstream::Upstream;
 
 /// How long a connection beyond the limit waits for a place, as in the seed.
 const PLACE_WAIT: Duration = Duration::from_millis(100);
-/// What statistics and health checks are told when nobody else is.
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// One server's service.
 #[derive(Debug)]
@@ -105,55 +102,6 @@ pub(crate) struct Service {
 pub(crate) struct Connection {
     _place: OwnedSemaphorePermit,
     _counted: statistics::Connected,
-}
-
-/// Who sends frames.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Client {
-    pub(crate) source: IpAddr,
-    /// Whether a load balancer has named the address.
-    pub(crate) named: bool,
-    /// The most connections that one user may have.
-    pub(crate) most: usize,
-}
-
-/// What a frame comes to.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// Length and blob.
-    pub(crate) frame: Vec<u8>,
-    /// Whose budget pays for request and answer; `None`: the service itself has
-    /// answered.
-    pub(crate) payer: Option<Authenticated>,
-    /// What the log says of it.
-    pub(crate) record: Record,
-    pub(crate) busy: Busy,
-    /// Of the answer; that of the request is its reader's.
-    pub(crate) held: Held,
-}
-
-/// One line of the audit log.
-#[derive(Debug, Default)]
-pub(crate) struct Record {
-    pub(crate) request_id: String,
-    pub(crate) user: Option<String>,
-    pub(crate) method: String,
-    /// The URL without its query.
-    pub(crate) url: String,
-    pub(crate) status: u16,
-    pub(crate) cached: bool,
-    /// From the whole request to a worker, and from there to the whole answer.
-    pub(crate) queued: Duration,
-    pub(crate) worked: Duration,
-    pub(crate) error: Option<String>,
-    account: Option<i64>,
-}
-
-/// Numbers that no other request has.
-#[derive(Debug)]
-struct Ids {
-    base: u64,
-    next: std::sync::atomic::AtomicU64,
 }
 
 impl Service {
@@ -292,179 +240,6 @@ impl Service {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Answers a blob.
-    pub(crate) async fn answer(&self, users: &Users, client: Client, blob: Vec<u8>) -> Answer {
-        let mut busy = self.statistics.busy();
-        let mut held = self.hold();
-        let mut record = Record {
-            request_id: self.ids.next(),
-            ..Record::default()
-        };
-        let size = blob.len();
-        let mut limits = Limits::default();
-        let answered = self
-            .answered(users, client, blob, &mut record, &mut limits, &mut held)
-            .await;
-        let (outcome, mut text, payer) = match answered {
-            Ok((text, user)) => (Outcome::Success, text, Some(user)),
-            Err(fault) => {
-                record.error = Some(fault.to_string());
-                (fault.outcome(), limits.fault(&fault), None)
-            }
-        };
-        text.request_id = Some(record.request_id.clone());
-        let (frame, fits) = self.frame(text);
-        record.status = if fits { record.status } else { 502 };
-        let payer = payer.filter(|_| fits);
-        busy.ends(if fits {
-            outcome
-        } else {
-            Fault::TooLarge.outcome()
-        });
-        if payer.is_some() {
-            self.moved(client, record.account, size + frame.len());
-        }
-        Answer {
-            frame,
-            payer,
-            record,
-            busy,
-            held,
-        }
-    }
-
-    async fn answered(
-        &self,
-        users: &Users,
-        client: Client,
-        blob: Vec<u8>,
-        record: &mut Record,
-        limits: &mut Limits,
-        held: &mut Held,
-    ) -> Result<(ResponseText, Authenticated), Fault> {
-        let done = self.serve(users, client, blob, record, limits, held).await;
-        record.status = match &done {
-            Ok((response, ..)) => response.status().as_u16(),
-            Err(fault) => fault.status(),
-        };
-        let (response, user, encoding) = done?;
-        Ok((limits.text(response, encoding), user))
-    }
-
-    /// From a blob to an answer of its target's.
-    async fn serve(
-        &self,
-        users: &Users,
-        client: Client,
-        blob: Vec<u8>,
-        record: &mut Record,
-        limits: &mut Limits,
-        held: &mut Held,
-    ) -> Result<(Response<Bytes>, Authenticated, Option<Encoding>), Fault> {
-        let mut asked = request::read(&https_relay::reveal(blob)?)?;
-        record.describe(&asked);
-        limits.left.extend(self.ask_for_address(client.source)?);
-        let user = self.log_in(users, &asked, client.source).await?;
-        record.user = Some(user.name().to_owned());
-        record.account = Some(user.account().id());
-        let asking = self.ask_for_user(&user);
-        limits.left.extend(asking?);
-        let _connection = user.connection(client.most, client.source)?;
-        self.complete(&mut asked, client, record);
-        let since = Instant::now();
-        let fetched = tokio::select! {
-            fetched = self.fetch(&asked, &user, client.source, record, held) => fetched,
-            why = user.revoked() => Err(why.into()),
-        };
-        record.worked = since.elapsed().saturating_sub(record.queued);
-        let mut response = fetched?;
-        keep_end_to_end(response.headers_mut());
-        Ok((response, user, asked.body_encoding))
-    }
-
-    async fn log_in(
-        &self,
-        users: &Users,
-        asked: &Asked,
-        source: IpAddr,
-    ) -> Result<Authenticated, Fault> {
-        if let Some(credentials) = &asked.credentials {
-            return Ok(users.authenticate(credentials, source).await?);
-        }
-        let guest = self.config.guest.as_ref();
-        let guest = guest.filter(|guest| guest.from.iter().any(|net| net.contains(&source)));
-        let guest = guest.ok_or(Fault::NoLogin)?;
-        Ok(users.guest(&guest.name)?)
-    }
-
-    /// What the target is told beside what the client says.
-    fn complete(&self, asked: &mut Asked, client: Client, record: &Record) {
-        let headers = asked.request.headers_mut();
-        if let Ok(id) = HeaderValue::from_str(&record.request_id) {
-            headers.insert(REQUEST_ID, id);
-        }
-        if client.named
-            && let Ok(address) = HeaderValue::from_str(&client.source.to_string())
-        {
-            headers.insert(FORWARDED_FOR, address);
-        }
-    }
-
-    /// From the cache or from the target.
-    async fn fetch(
-        &self,
-        asked: &Asked,
-        user: &Authenticated,
-        source: IpAddr,
-        record: &mut Record,
-        held: &mut Held,
-    ) -> Result<Response<Bytes>, Fault> {
-        let Some(cache) = &self.cache else {
-            let request = asked.request.clone();
-            return self.work(asked, request, user, source, record, held).await;
-        };
-        let (parts, body) = asked.request.clone().into_parts();
-        let key = (user.account().id(), parts.uri.clone());
-        let (parts, stale) = match cache.look_up(&key, &parts) {
-            Known::Fresh(parts, body) => {
-                held.grow(body.len())?;
-                record.cached = true;
-                return Ok(Response::from_parts(parts, body));
-            }
-            Known::No => (parts, None),
-            Known::Stale(asking, entry) => (*asking, Some(entry)),
-        };
-        let request = Request::from_parts(parts.clone(), body);
-        let heard = self
-            .work(asked, request, user, source, record, held)
-            .await?;
-        let (answer, body) = heard.into_parts();
-        let (answer, body) = cache.heard(key, &parts, stale.as_deref(), answer, body);
-        Ok(Response::from_parts(answer, body))
-    }
-
-    /// Queues for a worker, and has it fetch the answer.
-    async fn work(
-        &self,
-        asked: &Asked,
-        request: Request<Full<Bytes>>,
-        user: &Authenticated,
-        source: IpAddr,
-        record: &mut Record,
-        held: &mut Held,
-    ) -> Result<Response<Bytes>, Fault> {
-        let since = Instant::now();
-        let entered = self.gate.enter().await;
-        record.queued = since.elapsed();
-        let worker = entered?;
-        let tls = group::is_tls(&request);
-        let chosen = self.instance(Some(tls), &asked.target, source)?;
-        let instance = chosen.as_ref().and_then(Chosen::target);
-        let egress = Arc::clone(&self.egress.read());
-        let fetching = self.upstream.fetch(request, user, instance, &egress, held);
-        worker.run(fetching).await.ok_or(Fault::RequestTimeout)?
-    }
-
     /// The instance that the next request from `source` to `target` goes to; `None`:
     /// there is no choice. Of a tunnel nobody knows whether it is one of TLS.
     ///
@@ -483,179 +258,5 @@ impl Service {
         let chosen = group.choose(source);
         let chosen = chosen.ok_or_else(|| NoInstance(target.to_string()))?;
         Ok(Some(chosen))
-    }
-
-    fn ask_for_address(&self, source: IpAddr) -> Result<Option<Left>, Fault> {
-        let Some(quotas) = &self.addresses else {
-            return Ok(None);
-        };
-        let (may, left) = quotas.lock().ask(Network::of(source), self.now());
-        self.asked(may, left, "address")
-    }
-
-    fn ask_for_user(&self, user: &Authenticated) -> Result<Option<Left>, Fault> {
-        let Some(quotas) = &self.users else {
-            return Ok(None);
-        };
-        let (may, left) = quotas.lock().ask(user.account().id(), self.now());
-        self.asked(may, left, "user")
-    }
-
-    fn asked(&self, may: bool, left: Left, whose: &'static str) -> Result<Option<Left>, Fault> {
-        match may {
-            true => Ok(Some(left)),
-            false => Err(Fault::Quota(whose, left)),
-        }
-    }
-
-    fn moved(&self, client: Client, account: Option<i64>, bytes: usize) {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        if let Some(quotas) = &self.addresses {
-            quotas.lock().moved(&Network::of(client.source), bytes);
-        }
-        if let (Some(quotas), Some(account)) = (&self.users, account) {
-            quotas.lock().moved(&account, bytes);
-        }
-    }
-
-    fn now(&self) -> Timestamp {
-        let nanos = self.since.elapsed().as_nanos();
-        Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-
-    /// The frame of an answer, or that it does not fit into one.
-    fn frame(&self, text: ResponseText) -> (Vec<u8>, bool) {
-        let key = self.ids.key();
-        let data = serde_json::to_vec(&text).unwrap_or_default();
-        if let Ok(frame) = https_relay::response(&key, &data) {
-            return (frame, true);
-        }
-        let fault = Fault::TooLarge;
-        let short = ResponseText {
-            request_id: text.request_id,
-            ..Limits::default().fault(&fault)
-        };
-        let data = serde_json::to_vec(&short).unwrap_or_default();
-        (
-            https_relay::response(&key, &data).unwrap_or_default(),
-            false,
-        )
-    }
-}
-
-/// What quotas have left to a request.
-#[derive(Debug, Default)]
-struct Limits {
-    left: Vec<Left>,
-}
-
-impl Limits {
-    /// The answer as its target has given it.
-    fn text(&self, response: Response<Bytes>, asked: Option<Encoding>) -> ResponseText {
-        let (mut parts, bytes) = response.into_parts();
-        self.write(&self.left, &mut parts.headers);
-        let (body, body_encoding) = Encoding::text(asked, &bytes);
-        let mut text = ResponseText {
-            status_code: parts.status.as_u16(),
-            body,
-            body_encoding,
-            ..ResponseText::default()
-        };
-        let lines = parts.headers.iter();
-        text.set_headers(lines.map(|(name, value)| (name.as_str(), value.as_bytes())));
-        text
-    }
-
-    /// What the service itself says.
-    fn fault(&self, fault: &Fault) -> ResponseText {
-        let mut headers = HeaderMap::new();
-        if let Fault::Quota(_, left) = fault {
-            let known = self.left.iter().copied();
-            let all: Vec<_> = known.chain([*left]).collect();
-            self.write(&all, &mut headers);
-            headers.insert(RETRY_AFTER, left.reset_seconds.into());
-        }
-        let mut text = ResponseText {
-            status_code: fault.status(),
-            error: Some(fault.to_string()),
-            ..ResponseText::default()
-        };
-        let lines = headers.iter();
-        text.set_headers(lines.map(|(name, value)| (name.as_str(), value.as_bytes())));
-        text
-    }
-
-    fn write(&self, left: &[Left], headers: &mut HeaderMap) {
-        if left.is_empty() {
-            return;
-        }
-        let (policy, limit) = quota::fields(left);
-        let fields = [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, limit)];
-        for (name, value) in fields {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.append(name, value);
-            }
-        }
-    }
-}
-
-/// Removes what was for the connection to the target; the length stays, as the
-/// body is whole.
-fn keep_end_to_end(headers: &mut HeaderMap) {
-    let length = headers.get(http::header::CONTENT_LENGTH).cloned();
-    request::drop_hop_by_hop(headers);
-    if let Some(length) = length {
-        headers.insert(http::header::CONTENT_LENGTH, length);
-    }
-}
-
-impl Record {
-    fn describe(&mut self, asked: &Asked) {
-        let (method, uri) = (asked.request.method(), asked.request.uri());
-        method.as_str().clone_into(&mut self.method);
-        let scheme = uri.scheme_str().unwrap_or_default();
-        self.url = format!("{scheme}://{}{}", asked.target, uri.path());
-        if let Some(id) = &asked.request_id {
-            self.request_id.clone_from(id);
-        }
-    }
-}
-
-impl Ids {
-    fn new() -> Self {
-        // Without randomness a process has numbers of its own still.
-        let base = match crate::users::random() {
-            Ok([a, b, c, d, e, f, g, h, ..]) => u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-            Err(_) => u64::from(std::process::id()),
-        };
-        Self {
-            base,
-            next: std::sync::atomic::AtomicU64::new(0),
-        }
-    }
-
-    fn number(&self) -> u64 {
-        self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-    }
-
-    fn next(&self) -> String {
-        format!("{:016x}{:08x}", self.base, self.number())
-    }
-
-    /// A key for one frame. It goes with the frame: nothing hangs on that it
-    /// cannot be guessed.
-    fn key(&self) -> [u8; https_relay::MIN_KEY + 7] {
-        let mut state = self.base ^ self.number();
-        let mut key = [0; https_relay::MIN_KEY + 7];
-        for piece in key.chunks_mut(8) {
-            // SplitMix64.
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = state;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^= z >> 31;
-            piece.copy_from_slice(z.to_ne_bytes().get(..piece.len()).unwrap_or_default());
-        }
-        key
     }
 }

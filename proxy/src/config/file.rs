@@ -132,34 +132,32 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::Duration;
 
-use flow::{ByteRate, Nanos, Policy};
+use flow::ByteRate;
 use ipnet::IpNet;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
 use tracing::level_filters::LevelFilter;
 
-use super::{
-    AdminAddress, AdminConfig, Bandwidth, Config, HttpUrl, Listener, ListenerTls, Registration,
-};
+use super::{Bandwidth, Config, Listener, ListenerTls, Registration};
 use crate::egress::{EgressRules, Rule};
 use crate::protocol::Dialect;
 use crate::protocol::opening::Opening;
 use crate::tls::{ClientCertificate, TlsFiles};
-use crate::users::{Database, LimitError, Limits};
+use crate::users::Database;
 
+mod admin;
 mod https_service;
 mod problem;
 #[cfg(feature = "shadowsocks")]
 mod shadowsocks;
+mod text;
 
+use admin::AdminTable;
 use https_service::HttpsServiceTable;
+use text::{Length, Limit, Text, Total, all, length, set};
 
 pub use problem::{FileError, Place};
 
@@ -188,22 +186,6 @@ pub struct File {
     admin: AdminTable,
     #[cfg(feature = "shadowsocks")]
     shadowsocks: Option<shadowsocks::ShadowsocksTable>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct AdminTable {
-    listen: Option<Vec<Text<AdminAddress>>>,
-    token_file: Option<PathBuf>,
-    tls: Option<TlsTable>,
-    hosts: Vec<String>,
-    legacy_routes: bool,
-    user_metrics: usize,
-    webhook: Option<Text<HttpUrl>>,
-    webhook_roots: Option<PathBuf>,
-    expiry_days: Option<u32>,
-    throttled_percent: Option<u8>,
-    throttled_window: Option<Text<Length>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -451,34 +433,6 @@ impl File {
     }
 }
 
-impl AdminTable {
-    fn apply(self, config: &mut AdminConfig) {
-        let Self {
-            hosts,
-            legacy_routes,
-            user_metrics,
-            ..
-        } = self;
-        set(&mut config.listen, self.listen.map(all));
-        set(&mut config.expiry_days, self.expiry_days);
-        set(&mut config.throttled_percent, self.throttled_percent);
-        set(
-            &mut config.throttled_window,
-            self.throttled_window.map(length),
-        );
-        *config = AdminConfig {
-            token_file: self.token_file,
-            tls: self.tls.map(TlsTable::resolve),
-            webhook: self.webhook.map(|webhook| webhook.0),
-            webhook_roots: self.webhook_roots,
-            hosts,
-            legacy_routes,
-            user_metrics,
-            ..std::mem::take(config)
-        };
-    }
-}
-
 impl EgressTable {
     fn resolve(self) -> EgressRules {
         let users = self.users.into_iter();
@@ -525,79 +479,6 @@ impl ListenerTable {
         };
         listener.proxy_protocol_from = all(self.proxy_protocol_from);
         listener
-    }
-}
-
-fn set<T>(field: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *field = value;
-    }
-}
-
-fn all<T>(texts: Vec<Text<T>>) -> Vec<T> {
-    texts.into_iter().map(|text| text.0).collect()
-}
-
-fn length(text: Text<Length>) -> Duration {
-    text.0.0
-}
-
-/// A value written as text.
-#[derive(Clone, Debug)]
-struct Text<T>(T);
-
-impl<'de, T> Deserialize<'de> for Text<T>
-where
-    T: FromStr,
-    T::Err: fmt::Display,
-{
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse()
-            .map(Self)
-            .map_err(|error| D::Error::custom(format_args!("{text:?}: {error}")))
-    }
-}
-
-/// A length of time above zero, with its unit.
-#[derive(Clone, Debug)]
-struct Length(Duration);
-
-impl FromStr for Length {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let nanos: Nanos = text
-            .parse()
-            .map_err(|error: flow::units::UnitError| error.to_string())?;
-        if nanos == Nanos::ZERO {
-            return Err("must be above zero".to_owned());
-        }
-        Ok(Self(Duration::from_nanos(nanos.get())))
-    }
-}
-
-/// One budget for both directions, as `user add --algorithm` takes it.
-#[derive(Clone, Debug)]
-struct Limit(Limits);
-
-impl FromStr for Limit {
-    type Err = LimitError;
-
-    fn from_str(text: &str) -> Result<Self, LimitError> {
-        Limits::policy(text, None, None).map(|policy| Self(Limits::Shared(policy)))
-    }
-}
-
-/// The limit of all users together.
-#[derive(Clone, Debug)]
-struct Total(Policy);
-
-impl FromStr for Total {
-    type Err = LimitError;
-
-    fn from_str(text: &str) -> Result<Self, LimitError> {
-        Limits::policy(text, None, None).map(Self)
     }
 }
 
