@@ -153,7 +153,8 @@ impl Service {
     /// Other rules about targets: nothing goes on that was connected or kept
     /// under the old ones.
     pub(crate) fn set_egress(&self, egress: Arc<Egress>) {
-        *self.egress.write() = egress;
+        let mut current = self.egress.write();
+        *current = egress;
         self.upstream.forget();
         if let Some(cache) = &self.cache {
             cache.clear();

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use tokio::time::Instant;
 
-use super::cache::Known;
+use super::cache::{Key, Known};
 use super::group::{self, Chosen};
 use super::limits::Limits;
 use super::memory::Held;
@@ -201,8 +201,17 @@ impl Service {
             return self.work(asked, request, user, source, record, held).await;
         };
         let (parts, body) = asked.request.clone().into_parts();
-        let key = (user.account().id(), parts.uri.clone());
-        let (parts, stale) = match cache.look_up(&key, &parts) {
+        let key = Key {
+            user: user.account().id(),
+            rules: user.account().egress(),
+            uri: parts.uri.clone(),
+        };
+        let (egress, known) = {
+            // Other rules wait until this is looked up, and then clear the cache.
+            let egress = self.egress.read();
+            (Arc::clone(&egress), cache.look_up(&key, &parts))
+        };
+        let (parts, stale) = match known {
             Known::Fresh(parts, body) => {
                 held.grow(body.len())?;
                 record.cached = true;
@@ -215,8 +224,10 @@ impl Service {
         let heard = self
             .work(asked, request, user, source, record, held)
             .await?;
-        let (answer, body) = heard.into_parts();
-        let (answer, body) = cache.heard(key, &parts, stale.as_deref(), answer, body);
+        let now = self.egress.read();
+        let keeps = Arc::ptr_eq(&now, &egress) && user.account().egress() == key.rules;
+        let heard = heard.into_parts();
+        let (answer, body) = cache.heard(key, &parts, stale.as_deref(), heard, keeps);
         Ok(Response::from_parts(answer, body))
     }
 

@@ -1,8 +1,9 @@
 //! Answers kept for equal requests, as RFC 9111 lets a shared cache keep them:
 //! what may be stored and served is decided by `http-cache-semantics`.
 //!
-//! Each user has entries of their own: nobody is served what rules about
-//! targets keep from them, and nobody learns what others have asked for.
+//! Each user has entries of their own: nobody learns what others have asked for. And
+//! each entry belongs to the rules about targets under which it was fetched: under
+//! others it answers nothing, so that nobody is served what they keep from them.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,6 +14,8 @@ use http_cache_semantics::{AfterResponse, BeforeRequest, CachePolicy};
 use hyper::body::Bytes;
 use lru::LruCache;
 use parking_lot::Mutex;
+
+use crate::egress::RuleList;
 
 /// What an entry costs beside its body.
 const ENTRY: usize = 1_024;
@@ -30,8 +33,17 @@ struct Entries {
     size: usize,
 }
 
-/// The user's number and the URL: only GET is kept.
-pub(crate) type Key = (i64, Uri);
+/// Whose request it is, and under which rules: only GET is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// The user's number.
+    pub(crate) user: i64,
+    /// The rules about targets of the user's account; those of the server are the same
+    /// for all entries ([`Cache::clear`]).
+    pub(crate) rules: RuleList,
+    /// The URL.
+    pub(crate) uri: Uri,
+}
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -81,14 +93,15 @@ impl Cache {
         }
     }
 
-    /// Takes note of an answer from the target; what is to be told the client.
+    /// Takes note of an answer from the target, and keeps it if `keeps`; what is to be
+    /// told the client.
     pub(crate) fn heard(
         &self,
         key: Key,
         request: &request::Parts,
         stale: Option<&Entry>,
-        parts: response::Parts,
-        body: Bytes,
+        (parts, body): (response::Parts, Bytes),
+        keeps: bool,
     ) -> (response::Parts, Bytes) {
         if !request.method.is_safe() && (parts.status.is_success() || parts.status.is_redirection())
         {
@@ -122,7 +135,7 @@ impl Cache {
             || validator
                 .iter()
                 .any(|name| parts.headers.contains_key(name));
-        if useful && policy.is_storable() {
+        if keeps && useful && policy.is_storable() {
             self.keep(key, policy, body.clone());
         }
         (parts, body)
@@ -180,13 +193,23 @@ mod tests {
     }
 
     fn key(user: i64) -> Key {
-        (user, "https://a.example/x".parse().unwrap())
+        Key {
+            user,
+            rules: RuleList::default(),
+            uri: "https://a.example/x".parse().unwrap(),
+        }
+    }
+
+    /// What is told the client of a fresh answer.
+    fn heard(cache: &Cache, key: Key, fields: &[(&'static str, &str)], body: Bytes) {
+        let heard = (answer(fields), body);
+        cache.heard(key, &request("GET"), None, heard, true);
     }
 
     fn kept(cache: &Cache, fields: &[(&'static str, &str)]) -> bool {
         let body = Bytes::from_static(b"body");
         cache.forget(&key(1));
-        cache.heard(key(1), &request("GET"), None, answer(fields), body);
+        heard(cache, key(1), fields, body);
         !matches!(cache.look_up(&key(1), &request("GET")), Known::No)
     }
 
@@ -220,6 +243,30 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_one_under_the_rules_that_it_was_fetched_under() {
+        let cache = Cache::new(1 << 20);
+        let fields = [("cache-control", "max-age=60")];
+        assert!(kept(&cache, &fields));
+        let other = Key {
+            rules: "deny *".parse().unwrap(),
+            ..key(1)
+        };
+        assert!(matches!(
+            cache.look_up(&other, &request("GET")),
+            Known::No
+        ));
+        // The rules have changed while it was under way.
+        let body = Bytes::from_static(b"other");
+        let told = (answer(&fields), body);
+        let (_, body) = cache.heard(other.clone(), &request("GET"), None, told, false);
+        assert_eq!(body, "other", "told, and not kept");
+        assert!(matches!(
+            cache.look_up(&other, &request("GET")),
+            Known::No
+        ));
+    }
+
+    #[test]
     fn what_is_too_old_is_asked_for_with_its_validator() {
         let cache = Cache::new(1 << 20);
         let fields = [
@@ -242,7 +289,7 @@ mod tests {
         assert_eq!(asked.headers["if-none-match"], "\"v1\"");
         let mut same = answer(&[("cache-control", "max-age=60"), ("etag", "\"v1\"")]);
         same.status = http::StatusCode::NOT_MODIFIED;
-        let (parts, body) = cache.heard(key(1), &asked, Some(&entry), same, Bytes::new());
+        let (parts, body) = cache.heard(key(1), &asked, Some(&entry), (same, Bytes::new()), true);
         assert_eq!((parts.status.as_u16(), &body[..]), (200, &b"body"[..]));
     }
 
@@ -250,7 +297,8 @@ mod tests {
     fn what_changes_a_resource_makes_it_forgotten() {
         let cache = Cache::new(1 << 20);
         assert!(kept(&cache, &[("cache-control", "max-age=60")]));
-        cache.heard(key(1), &request("POST"), None, answer(&[]), Bytes::new());
+        let posted = (answer(&[]), Bytes::new());
+        cache.heard(key(1), &request("POST"), None, posted, true);
         assert!(matches!(cache.look_up(&key(1), &request("GET")), Known::No));
     }
 
@@ -260,26 +308,14 @@ mod tests {
         let fields = [("cache-control", "max-age=60")];
         let body = Bytes::from(vec![0; 1_000]);
         for user in 0..20 {
-            cache.heard(
-                key(user),
-                &request("GET"),
-                None,
-                answer(&fields),
-                body.clone(),
-            );
+            heard(&cache, key(user), &fields, body.clone());
             cache.look_up(&key(0), &request("GET"));
         }
         let known = |user| !matches!(cache.look_up(&key(user), &request("GET")), Known::No);
         assert!(known(0), "used all the time");
         assert!(!known(1) && known(19));
         assert!(cache.entries.lock().size <= 16 * 1_024);
-        cache.heard(
-            key(99),
-            &request("GET"),
-            None,
-            answer(&fields),
-            Bytes::from(vec![0; 4_000]),
-        );
+        heard(&cache, key(99), &fields, Bytes::from(vec![0; 4_000]));
         assert!(!known(99), "too large for one");
     }
 }

@@ -40,7 +40,8 @@ const IDLE: Duration = Duration::from_secs(60);
 /// The connections to targets.
 pub(super) struct Upstream {
     tls: ClientConfig,
-    clients: Mutex<LruCache<Key, Pooled>>,
+    /// With the rules of the server that they were made under.
+    clients: Mutex<LruCache<Key, (Arc<Egress>, Pooled)>>,
 }
 
 /// The user's number, and where the connections lead if not where the URLs say.
@@ -107,7 +108,9 @@ impl Upstream {
         let mut clients = self.clients.lock();
         // Under other rules what was connected to before is asked for again.
         let key = (user.account().id(), instance, user.account().egress());
-        if let Some(client) = clients.get(&key) {
+        if let Some((under, client)) = clients.get(&key)
+            && Arc::ptr_eq(under, egress)
+        {
             return client.clone();
         }
         let connector = Connector {
@@ -125,7 +128,7 @@ impl Upstream {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MOST_IDLE)
             .build(connector);
-        clients.put(key, client.clone());
+        clients.put(key, (Arc::clone(egress), client.clone()));
         client
     }
 }

@@ -8,6 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::config::https_service::Quota;
+use proxy::users::RulesChange;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::client::{ask, get, login, ok, origin, read_request, service};
+use crate::support::NAME;
 
 /// An authority, and a server that it vouches for as `localhost`.
 struct Secure {
@@ -219,6 +221,40 @@ async fn equal_requests_are_answered_from_the_cache_as_rfc_9111_has_it() {
     assert_eq!(asked.load(Ordering::Relaxed), 3);
     assert_ne!(fetch("/other").await, fetch("/other").await);
     assert_eq!(asked.load(Ordering::Relaxed), 5);
+}
+
+/// What is kept is fetched again under other rules, and not served where they forbid it.
+#[tokio::test]
+async fn the_cache_serves_nothing_that_the_rules_forbid_now() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let target = origin(move |_, _| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { ok("Cache-Control: max-age=60\r\n", b"kept") }
+    })
+    .await;
+    let proxy = service(|service| service.cache = Some(flow::ByteSize::new(1 << 20))).await;
+    let request = get(&format!("http://{target}/"));
+    let status = async || ask(proxy.address, &request).await["status_code"].clone();
+    let rules = |rules: &str| RulesChange {
+        egress: Some(Some(rules.parse().unwrap())),
+        ..RulesChange::default()
+    };
+    let deny = rules(&format!("deny * {}", target.port()));
+    assert_eq!((status().await, status().await), (json!(200), json!(200)));
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "from the cache");
+    proxy.users.set_rules(NAME, deny.clone()).await.unwrap();
+    assert_eq!(status().await, 403, "the account's rules");
+    proxy.users.set_rules(NAME, rules("none")).await.unwrap();
+    assert_eq!(status().await, 200);
+    let own = RulesChange {
+        egress: Some(None),
+        ..RulesChange::default()
+    };
+    proxy.users.set_rules(NAME, own).await.unwrap();
+    proxy.users.set_everybodys_rules(deny).await.unwrap();
+    assert_eq!(status().await, 403, "those for everybody");
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "not asked meanwhile");
 }
 
 #[tokio::test]
