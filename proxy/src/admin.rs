@@ -16,7 +16,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{AdminAddress, AdminConfig, AdminError};
 use crate::server::Handle;
-use crate::tls::Certificates;
 
 mod access;
 mod audit;
@@ -27,6 +26,7 @@ mod events;
 mod extract;
 mod feed;
 mod health;
+mod keys;
 mod legacy;
 mod listener;
 mod metrics;
@@ -54,8 +54,8 @@ pub mod view {
     pub use crate::users::view::*;
 }
 
-use access::Token;
 use desk::Desk;
+pub(crate) use keys::Keys;
 use listener::Door;
 use warnings::Webhook;
 
@@ -64,8 +64,7 @@ use warnings::Webhook;
 pub(crate) struct Admin {
     config: AdminConfig,
     doors: Vec<Door>,
-    token: Option<Token>,
-    certificates: Certificates,
+    keys: Arc<Keys>,
     webhook: Option<Webhook>,
 }
 
@@ -75,8 +74,7 @@ pub(crate) struct Admin {
 /// [`AdminError`]
 pub(crate) fn check(config: &AdminConfig) -> Result<(), AdminError> {
     config.check()?;
-    config.token_file.as_deref().map(Token::read).transpose()?;
-    Certificates::load(config.tls.clone())?;
+    Keys::read(config)?;
     Webhook::new(config)?;
     Ok(())
 }
@@ -88,8 +86,7 @@ impl Admin {
     /// [`AdminError`]
     pub(crate) async fn bind(config: &AdminConfig) -> Result<Self, AdminError> {
         config.check()?;
-        let token = config.token_file.as_deref().map(Token::read).transpose()?;
-        let certificates = Certificates::load(config.tls.clone())?;
+        let keys = Arc::new(Keys::read(config)?);
         let webhook = Webhook::new(config)?;
         let mut doors = Vec::new();
         for address in &config.listen {
@@ -98,10 +95,14 @@ impl Admin {
         Ok(Self {
             config: config.clone(),
             doors,
-            token,
-            certificates,
+            keys,
             webhook,
         })
+    }
+
+    /// What opens it by TCP.
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys)
     }
 
     /// Where it listens: the real ports.
@@ -133,16 +134,10 @@ impl Admin {
             feed.clone(),
             stop.clone(),
         );
-        let desk = Desk::new(
-            handle,
-            self.config,
-            self.token,
-            feed,
-            self.certificates.clone(),
-        );
-        let router = router(desk);
+        let router = router(Desk::new(handle, self.config, feed));
         for door in self.doors {
-            tokio::spawn(door.serve(router.clone(), self.certificates.clone(), stop.clone()));
+            let certificates = self.keys.certificates().clone();
+            tokio::spawn(door.serve(router.clone(), certificates, stop.clone()));
         }
         Some(stop.drop_guard())
     }

@@ -39,7 +39,7 @@ pub use control::ReloadRequest;
 pub(crate) use entrance::Rules;
 #[cfg(feature = "shadowsocks")]
 pub(crate) use entrance::listen;
-pub use reload::{Handle, Reloaded};
+pub use reload::{Handle, ReloadError, Reloaded};
 pub(crate) use workers::Workers;
 
 use addresses::Addresses;
@@ -278,6 +278,8 @@ impl Server {
             own,
             certificates,
             control: Arc::default(),
+            #[cfg(feature = "admin")]
+            keys: admin.keys(),
         };
         handle.started();
         #[cfg(all(feature = "admin", feature = "https-service"))]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -112,6 +112,11 @@ impl Logins {
     fn leave(&self, held: &str) {
         self.0.lock().remove(&hash(held));
     }
+
+    /// Nobody is logged in any more.
+    pub(super) fn clear(&self) {
+        self.0.lock().clear();
+    }
 }
 
 /// Lets a request through, or says why not.
@@ -140,12 +145,12 @@ fn admit(desk: &Desk, way: Way, request: &Request) -> Result<(), Problem> {
     if is_open(request.method(), request.uri().path()) {
         return Ok(());
     }
-    let token = desk.token();
+    let token = desk.keys().token();
     let Some(token) = &token else {
         return Ok(());
     };
     if bearer(headers).is_some_and(|text| token.is(text))
-        || cookie(headers).is_some_and(|held| desk.logins().knows(held))
+        || cookie(headers).is_some_and(|held| desk.keys().logins().knows(held))
     {
         return Ok(());
     }
@@ -235,10 +240,13 @@ static NEXT_REQUEST: AtomicU64 = AtomicU64::new(1);
 /// The fields that every answer has.
 pub(super) async fn finish(request: Request, next: Next) -> Response {
     let id = NEXT_REQUEST.fetch_add(1, Ordering::Relaxed);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let method = request.method().clone();
+    // Not the path itself: the routes of older proxies have passwords in it.
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
     let status = response.status().as_u16();
-    tracing::debug!(request_id = id, %method, path = %path.escape_debug(), status, "admin request");
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    tracing::debug!(request_id = id, %method, route, status, "admin request");
     let headers = response.headers_mut();
     headers.insert("x-request-id", id.into());
     for (name, value) in [
@@ -274,16 +282,16 @@ pub(super) async fn login(
     State(desk): State<Desk>,
     Json(login): Json<Login>,
 ) -> Result<Response, Problem> {
-    let Some(token) = desk.token() else {
+    let Some(token) = desk.keys().token() else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     if !token.is(login.token.trim()) {
         tracing::warn!("admin_auth_failed: a wrong token at the login page");
         return Err(Kind::Unauthorised.with("that is not the token"));
     }
-    let held = desk.logins().enter();
+    let held = desk.keys().logins().enter();
     let held = held.ok_or_else(|| Kind::Database.with("there are no random numbers"))?;
-    let secure = if desk.is_tls() { "; Secure" } else { "" };
+    let secure = if desk.keys().certificates().is_some() { "; Secure" } else { "" };
     let cookie = format!("{COOKIE}={held}; Path=/; HttpOnly; SameSite=Strict{secure}");
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
@@ -293,7 +301,7 @@ pub(super) async fn login(
     responses((status = 204, description = "Logged out"), super::desk::Refusals))]
 pub(super) async fn logout(State(desk): State<Desk>, headers: HeaderMap) -> Response {
     if let Some(held) = cookie(&headers) {
-        desk.logins().leave(held);
+        desk.keys().logins().leave(held);
     }
     let cookie = format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
     (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response()

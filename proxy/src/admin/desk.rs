@@ -4,21 +4,20 @@ use std::sync::Arc;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{self, Actor, Logins, Token};
+use super::access::{self, Actor};
 use super::feed::Frame;
+use super::keys::Keys;
 use super::metrics::{self, Metrics};
 use super::problem::Problem;
 use super::{audit, events, health, rules, server, sessions, users};
 use crate::config::AdminConfig;
 use crate::server::Handle;
-use crate::tls::Certificates;
 use crate::users::{Audit, Users};
 
 /// The operator's side as its routes see it: cheap to clone.
@@ -28,10 +27,7 @@ pub(super) struct Desk(Arc<Inner>);
 struct Inner {
     handle: Handle,
     config: AdminConfig,
-    token: RwLock<Option<Token>>,
-    logins: Logins,
     feed: watch::Receiver<Arc<Frame>>,
-    certificates: Certificates,
     since: Instant,
     metrics: Metrics,
 }
@@ -40,19 +36,14 @@ impl Desk {
     pub(super) fn new(
         handle: Handle,
         config: AdminConfig,
-        token: Option<Token>,
         feed: watch::Receiver<Arc<Frame>>,
-        certificates: Certificates,
     ) -> Self {
         let metrics = Metrics::new(handle.clone(), feed.clone(), config.user_metrics);
         Self(Arc::new(Inner {
             metrics,
             handle,
             config,
-            token: RwLock::new(token),
-            logins: Logins::default(),
             feed,
-            certificates,
             since: Instant::now(),
         }))
     }
@@ -77,16 +68,9 @@ impl Desk {
         self.0.config.legacy_routes
     }
 
-    pub(super) fn token(&self) -> Option<Token> {
-        self.0.token.read().clone()
-    }
-
-    pub(super) fn logins(&self) -> &Logins {
-        &self.0.logins
-    }
-
-    pub(super) fn is_tls(&self) -> bool {
-        self.0.certificates.is_some()
+    /// What opens it by TCP.
+    pub(super) fn keys(&self) -> &Keys {
+        self.0.handle.keys()
     }
 
     /// How long the server has been up.
@@ -102,19 +86,6 @@ impl Desk {
     /// All rates from now on.
     pub(super) fn feed(&self) -> watch::Receiver<Arc<Frame>> {
         self.0.feed.clone()
-    }
-
-    /// Reads the token and the certificates again; where they cannot be used, the old
-    /// ones stay.
-    pub(super) fn renew(&self) -> Result<(), String> {
-        let token = self.0.config.token_file.as_deref().map(Token::read);
-        let token = token.transpose().map_err(|error| error.to_string())?;
-        self.0
-            .certificates
-            .reload()
-            .map_err(|error| error.to_string())?;
-        *self.0.token.write() = token;
-        Ok(())
     }
 
     /// Notes what is no change of an account in the audit log.

@@ -226,6 +226,10 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
             io::ErrorKind::AddrInUse,
             "another server listens there",
         )),
-        Err(_) => std::fs::remove_file(path),
+        // Nobody listens there any more. Any other error is one of a server that lives.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        Err(error) => Err(error),
     }
 }

@@ -69,8 +69,6 @@ pub(super) async fn reload(
     let answered =
         answered.ok_or_else(|| Kind::Unavailable.with("it was not started from a config"))?;
     let done = answered.map_err(|error| Kind::Meaningless.with(error))?;
-    desk.renew()
-        .map_err(|error| Kind::Meaningless.with(error))?;
     let text = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
     Ok(Json(ReloadedView {
         changed: text(done.changed),

@@ -79,6 +79,12 @@ impl Handle {
         std::sync::Arc::clone(&self.current.borrow())
     }
 
+    /// What opens the operator's side.
+    #[cfg(feature = "admin")]
+    pub(crate) fn keys(&self) -> &crate::admin::Keys {
+        &self.keys
+    }
+
     /// Where clients connect.
     #[cfg(feature = "admin")]
     pub(crate) fn addresses(&self) -> &[std::net::SocketAddr] {

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Shared;
 use super::control::Control;
-use crate::config::{Bandwidth, Config};
+use crate::config::{AdminError, Bandwidth, Config};
 use crate::egress::Egress;
 use crate::tls::{Certificates, TlsError};
 
@@ -27,6 +27,19 @@ pub struct Handle {
     pub(super) own: Arc<[SocketAddr]>,
     pub(super) certificates: Certificates,
     pub(super) control: Arc<Control>,
+    #[cfg(feature = "admin")]
+    pub(super) keys: Arc<crate::admin::Keys>,
+}
+
+/// Why another config is not taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The token or the certificates of the operator's side cannot be used.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
 }
 
 /// What came of another config: keys by their names in a config file.
@@ -40,15 +53,16 @@ pub struct Reloaded {
 
 impl Handle {
     /// Takes over what of `config` can change while the server runs, and reads
-    /// the certificates again.
+    /// the certificates again, and the token of the operator's side.
     ///
     /// Changes at once: `allow_egress`, `egress`, `accounting_interval`, `timeouts`,
     /// `caps`, `registration`, the limit in `bandwidth`. Needs a restart: `listen`,
     /// `listener`, `workers`, `database`, `admin`, the paths in `tls`, `https_service`, and anything else in `bandwidth`.
     ///
     /// # Errors
-    /// [`TlsError`] if the certificates cannot be used: then nothing has changed.
-    pub fn reload(&self, config: Config) -> Result<Reloaded, TlsError> {
+    /// [`ReloadError`] if something of that cannot be used: then the config has not
+    /// changed.
+    pub fn reload(&self, config: Config) -> Result<Reloaded, ReloadError> {
         let done = self.take_over(config);
         self.current
             .borrow()
@@ -58,8 +72,10 @@ impl Handle {
         done
     }
 
-    fn take_over(&self, config: Config) -> Result<Reloaded, TlsError> {
+    fn take_over(&self, config: Config) -> Result<Reloaded, ReloadError> {
         let mut running = self.config.lock();
+        #[cfg(feature = "admin")]
+        self.keys.renew()?;
         self.certificates.reload()?;
         let mut done = Reloaded::default();
         let mut stays = |key, differs: bool| {

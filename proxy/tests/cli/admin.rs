@@ -15,16 +15,26 @@ pub(crate) fn ask(place: &Place, method: &str, path: &str) -> (u16, Value) {
 
 /// The same by any socket.
 pub(crate) fn ask_at(socket: &Path, method: &str, path: &str) -> (u16, Value) {
-    let mut stream = UnixStream::connect(socket).unwrap();
+    let stream = UnixStream::connect(socket).unwrap();
+    let answer = exchange(stream, &format!("{method} {path}"), "", "");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (status(head), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+/// Head and body of an answer to a request with these fields and this body.
+fn exchange(mut stream: impl Read + Write, what: &str, fields: &str, body: &str) -> String {
+    let length = body.len();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        "{what} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{fields}\r\n{body}"
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    answer
+}
+
+fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 #[test]
@@ -159,4 +169,68 @@ fn a_config_is_read_again_when_the_api_says_so() {
     let (status, _) = ask(&place, "POST", "/api/v1/drain");
     assert_eq!(status, 202);
     assert_eq!(server.ended().0, Some(0));
+}
+
+/// Whoever holds an old token, or a cookie that was had for it, is locked out by another.
+#[test]
+fn the_token_is_read_again_with_the_config() {
+    let place = Place::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let text = format!("[admin]\nlisten = [\"{address}\"]\ntoken_file = \"token\"\n");
+    std::fs::write(place.path().join("config.toml"), text).unwrap();
+    let token = |token: &str| std::fs::write(place.path().join("token"), token).unwrap();
+    let (first, second) = ("the-first-token-0123", "the-second-token-012");
+    token(first);
+    let server = place.serve("--config config.toml");
+    let ask = |what: &str, fields: &str, body: &str| {
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        exchange(stream, what, fields, body)
+    };
+    let users = |fields: &str| status(&ask("GET /api/v1/users", fields, ""));
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let json = "Content-Type: application/json\r\n";
+    let login = ask("POST /api/v1/login", json, &format!("{{\"token\": \"{first}\"}}"));
+    let cookie = login.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+    let cookie = cookie.unwrap().split(';').next().unwrap();
+    let cookie = format!("Cookie: {cookie}\r\n");
+    assert_eq!((users(&bearer(first)), users(&cookie)), (200, 200));
+    // Nothing else than before: nobody is logged out.
+    server.signal("HUP");
+    server.wait_for_log("config reloaded");
+    assert_eq!(users(&cookie), 200);
+    // One that cannot be used leaves the old one.
+    token("short");
+    server.signal("HUP");
+    server.wait_for_log("the new config is refused");
+    assert_eq!(users(&bearer(first)), 200);
+    token(second);
+    server.signal("HUP");
+    let since = std::time::Instant::now();
+    while users(&bearer(second)) != 200 {
+        assert!(since.elapsed().as_secs() < 60);
+    }
+    assert_eq!((users(&bearer(first)), users(&cookie)), (401, 401));
+}
+
+/// Some panels write passwords into paths.
+#[test]
+fn no_log_has_a_password_from_the_routes_of_older_proxies() {
+    let place = Place::new();
+    let config = "[admin]\nlegacy_routes = true\n";
+    std::fs::write(place.path().join("config.toml"), config).unwrap();
+    let server = place.serve("--config config.toml");
+    for (method, path, expected) in [
+        ("POST", "/add/eve/hunter2-secret/5000", 201),
+        ("PUT", "/updatepwd/eve/hunter2-secret", 200),
+        ("PUT", "/updatepwd/nobody/hunter2-secret", 404),
+        ("POST", "/ad/eve/hunter2-secret/5000", 404),
+    ] {
+        assert_eq!(ask(&place, method, path).0, expected, "{path}");
+    }
+    server.signal("TERM");
+    let (_, log) = server.ended();
+    assert!(log.contains("route=\"/updatepwd/{name}/{password}\""), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
 }
