@@ -1,8 +1,11 @@
 //! `weirgate-proxy check-config`: what is wrong with a config, and what it comes to.
 
 mod https_service;
+#[cfg(feature = "shadowsocks")]
+mod shadowsocks;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +13,7 @@ use flow::Nanos;
 use proxy::config::file::{FileError, LogFormat};
 use proxy::protocol::Dialect;
 use proxy::protocol::opening::{Opening, Openings};
-use proxy::tls::TlsError;
+use proxy::tls::{ClientCertificate, TlsError, TlsFiles};
 use proxy::{BindError, Config, Server, users};
 use serde_json::{Map, Value, json};
 
@@ -216,6 +219,8 @@ fn effective(settings: &Settings, log: LogArgs) -> Vec<Setting> {
     };
     let mut all = values(&settings.config);
     all.extend(https_service::values(&settings.config));
+    #[cfg(feature = "shadowsocks")]
+    all.extend(shadowsocks::values(&settings.config));
     all.push(("log", "level", log_level.to_string().into()));
     all.push(("log", "format", format.into()));
     let endpoint = settings.otlp_endpoint.clone();
@@ -236,7 +241,8 @@ fn values(config: &Config) -> Vec<Shown> {
             "proxy_protocol_from": words(&listener.proxy_protocol_from),
         })
     });
-    let tls = config.tls.as_ref();
+    let tls = config.tls.as_ref().map(tls_files);
+    let of_tls = |key: &str| -> Value { tls.as_ref().map(|tls| tls[key].clone()).into() };
     let admin = &config.admin;
     let admin_listen: Vec<_> = admin.listen.iter().map(ToString::to_string).collect();
     vec![
@@ -291,33 +297,13 @@ fn values(config: &Config) -> Vec<Shown> {
             "most_users",
             config.registration.map(|it| it.most_users).into(),
         ),
-        (
-            "tls",
-            "certificate",
-            tls.map(|tls| tls.certificate.display().to_string()).into(),
-        ),
-        (
-            "tls",
-            "key",
-            tls.map(|tls| tls.key.display().to_string()).into(),
-        ),
-        (
-            "tls",
-            "client_roots",
-            tls.and_then(|tls| tls.client_roots.as_ref())
-                .map(|roots| roots.display().to_string())
-                .into(),
-        ),
+        ("tls", "certificate", of_tls("certificate")),
+        ("tls", "key", of_tls("key")),
+        ("tls", "client_roots", of_tls("client_roots")),
+        ("tls", "client_certificate", of_tls("client_certificate")),
         ("admin", "listen", admin_listen.into()),
-        (
-            "admin",
-            "token_file",
-            admin
-                .token_file
-                .as_ref()
-                .map(|path| path.display().to_string())
-                .into(),
-        ),
+        ("admin", "token_file", path(admin.token_file.as_ref())),
+        ("admin", "tls", admin.tls.as_ref().map(tls_files).into()),
         ("admin", "hosts", admin.hosts.clone().into()),
         ("admin", "legacy_routes", admin.legacy_routes.into()),
         ("admin", "user_metrics", admin.user_metrics.into()),
@@ -330,15 +316,28 @@ fn values(config: &Config) -> Vec<Shown> {
         (
             "admin",
             "webhook_roots",
-            admin
-                .webhook_roots
-                .as_ref()
-                .map(|path| path.display().to_string())
-                .into(),
+            path(admin.webhook_roots.as_ref()),
         ),
         ("admin", "throttled_percent", admin.throttled_percent.into()),
         ("admin", "throttled_window", time(admin.throttled_window)),
     ]
+}
+
+fn path(path: Option<&PathBuf>) -> Value {
+    path.map(|path| path.display().to_string()).into()
+}
+
+/// By the keys of a table `tls`.
+fn tls_files(tls: &TlsFiles) -> Value {
+    json!({
+        "certificate": path(Some(&tls.certificate)),
+        "key": path(Some(&tls.key)),
+        "client_roots": path(tls.client_roots.as_ref()),
+        "client_certificate": match tls.client_certificate {
+            ClientCertificate::Required => "required",
+            ClientCertificate::Optional => "optional",
+        },
+    })
 }
 
 /// As the config file has it.

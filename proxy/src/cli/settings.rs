@@ -129,7 +129,7 @@ pub(crate) struct Settings {
     /// Somebody has said where to listen.
     pub(crate) listens: bool,
     /// By key: what a flag or the environment has said.
-    pub(crate) said: [(&'static str, bool); 5],
+    pub(crate) said: Vec<(&'static str, bool)>,
 }
 
 impl ConfigArgs {
@@ -177,6 +177,20 @@ impl ConfigArgs {
         #[cfg(feature = "shadowsocks")]
         self.shadowsocks
             .apply(&mut config, state_directory().join("shadowsocks.salts"))?;
+        #[cfg_attr(
+            not(feature = "shadowsocks"),
+            expect(unused_mut, reason = "nobody else says anything")
+        )]
+        let mut said = vec![
+            ("listen", !self.listen.is_empty()),
+            ("database", self.database.database.is_some()),
+            ("allow_egress", !self.allow_egress.is_empty()),
+            ("admin.listen", !self.admin.admin.is_empty()),
+            ("admin.token_file", self.admin.admin_token_file.is_some()),
+            ("tracing.otlp_endpoint", says_otlp),
+        ];
+        #[cfg(feature = "shadowsocks")]
+        said.extend(self.shadowsocks.said());
         Ok(Settings {
             config,
             log,
@@ -184,13 +198,7 @@ impl ConfigArgs {
             text,
             is_bare: self.config.is_none() && self.database.database.is_none(),
             listens: says_listen || !self.listen.is_empty(),
-            said: [
-                ("listen", !self.listen.is_empty()),
-                ("database", self.database.database.is_some()),
-                ("allow_egress", !self.allow_egress.is_empty()),
-                ("admin.listen", !self.admin.admin.is_empty()),
-                ("tracing.otlp_endpoint", says_otlp),
-            ],
+            said,
         })
     }
 

@@ -90,6 +90,24 @@ impl ShadowsocksArgs {
         self.ss_sentry_dsn.as_deref().filter(|dsn| !dsn.is_empty())
     }
 
+    /// By key of the config: what is said.
+    pub(super) fn said(&self) -> [(&'static str, bool); 10] {
+        let silence = self.ss_time_out_limit.is_some();
+        let grpc = self.ss_grpc_host.is_some() && self.ss_grpc_port.is_some();
+        [
+            ("shadowsocks.listen", self.ss_listen_host.is_some()),
+            ("shadowsocks.idle", silence),
+            ("shadowsocks.udp_idle", silence),
+            ("shadowsocks.users", self.ss_users.is_some()),
+            ("shadowsocks.panel", self.ss_api_endpoint.is_some()),
+            ("shadowsocks.panel_roots", self.ss_api_roots.is_some()),
+            ("shadowsocks.sync", self.ss_sync_time.is_some()),
+            ("shadowsocks.metrics", self.ss_metrics_port.is_some()),
+            ("shadowsocks.grpc", grpc),
+            ("caps.connections_per_user", self.ss_tcp_conn_limit.is_some()),
+        ]
+    }
+
     fn is_said(&self) -> bool {
         self.shadowsocks
             || self.ss_users.is_some()

@@ -253,6 +253,42 @@ fn what_is_shown_reads_back() {
     assert_eq!(effective().0, written, "{shown}");
 }
 
+/// Keys, tokens and URLs that hold them are known to be there, and not what they are.
+#[cfg(feature = "shadowsocks")]
+#[test]
+fn the_tables_of_shadowsocks_and_tls_are_shown_without_secrets() {
+    let place = Place::new();
+    config(
+        &place,
+        r#"
+        [shadowsocks]
+        panel = "http://panel.example/api/?token=s3cret"
+        idle = "5s"
+        managed = { port = 8388, method = "2022-blake3-aes-128-gcm", key = "c3MzY3JldHMzY3JldHMzYw==" }
+        grpc = { listen = "127.0.0.1:5000", token = "s3cret" }
+        "#,
+    );
+    let arguments = "check-config --show-effective --config config.toml --json";
+    let mut command = place.command(arguments);
+    command.env("SS_SYNC_TIME", "7").env("SS_TCP_CONN_LIMIT", "9");
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains("s3cret") && !text.contains("c3MzY3"), "{text}");
+    let shown: Value = serde_json::from_str(&text).unwrap();
+    let (effective, sources) = (&shown["effective"], &shown["sources"]);
+    let front = &effective["shadowsocks"];
+    assert_eq!(front["panel"], "http://panel.example/...");
+    assert_eq!(front["managed"]["key"], "***");
+    assert_eq!(front["grpc"]["token"], "***");
+    assert_eq!((&front["sync"], &front["idle"]), (&"7s".into(), &"5s".into()));
+    let from = |table: &str, key: &str| sources[table][key].as_str().unwrap().to_owned();
+    assert_eq!(from("shadowsocks", "sync"), "flag or environment");
+    assert_eq!(from("caps", "connections_per_user"), "flag or environment");
+    assert_eq!(from("shadowsocks", "idle"), "file");
+    assert_eq!(from("shadowsocks", "udp"), "default");
+    assert_eq!(effective["caps"]["connections_per_user"], 9);
+}
+
 #[test]
 fn a_signal_reads_the_config_again_whole_or_not_at_all() {
     let place = Place::new();

@@ -10,9 +10,25 @@ use super::{Length, Text, length, set};
 use crate::config::{Grpc, Managed, NoManaged, Panel, Shadowsocks, Source, UdpLimit};
 use crate::protocol::shadowsocks::Method;
 
+/// A table of which no part takes another's place.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "ShadowsocksText")]
+pub(super) struct ShadowsocksTable(ShadowsocksText);
+
+impl TryFrom<ShadowsocksText> for ShadowsocksTable {
+    type Error = &'static str;
+
+    fn try_from(text: ShadowsocksText) -> Result<Self, Self::Error> {
+        match text.users.is_some() && text.panel.is_some() {
+            true => Err("users come from one place: leave out `users` or `panel`"),
+            false => Ok(Self(text)),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ShadowsocksTable {
+struct ShadowsocksText {
     listen: Option<Text<IpAddr>>,
     idle: Option<Text<Length>>,
     udp_idle: Option<Text<Length>>,
@@ -68,33 +84,34 @@ struct GrpcTable {
 
 impl ShadowsocksTable {
     pub(super) fn resolve(self) -> Shadowsocks {
+        let Self(text) = self;
         let mut front = Shadowsocks::default();
-        set(&mut front.listen, self.listen.map(|listen| listen.0));
-        front.idle = self.idle.map(length);
-        set(&mut front.udp_idle, self.udp_idle.map(length));
-        set(&mut front.udp_associations, self.udp_associations);
+        set(&mut front.listen, text.listen.map(|listen| listen.0));
+        front.idle = text.idle.map(length);
+        set(&mut front.udp_idle, text.udp_idle.map(length));
+        set(&mut front.udp_associations, text.udp_associations);
         set(
             &mut front.udp,
-            self.udp.map(|word| match word {
+            text.udp.map(|word| match word {
                 UdpWord::Shape => UdpLimit::Shape,
                 UdpWord::Police => UdpLimit::Police,
             }),
         );
-        front.allow_unencrypted = self.allow_unencrypted;
-        front.replay_file = self.replay_file;
-        front.source = match (self.panel, self.users) {
+        front.allow_unencrypted = text.allow_unencrypted;
+        front.replay_file = text.replay_file;
+        front.source = match (text.panel, text.users) {
             (Some(panel), _) => Some(Source::Panel(panel.0)),
             (None, users) => users.map(Source::File),
         };
-        front.panel_roots = self.panel_roots;
-        set(&mut front.sync, self.sync.map(length));
-        front.grpc = self.grpc.map(|grpc| Grpc {
+        front.panel_roots = text.panel_roots;
+        set(&mut front.sync, text.sync.map(length));
+        front.grpc = text.grpc.map(|grpc| Grpc {
             listen: grpc.listen.0,
             token: grpc.token,
             tls: grpc.tls,
         });
-        front.metrics = self.metrics.map(|metrics| metrics.0);
-        front.managed = self.managed.map(|managed| managed.0);
+        front.metrics = text.metrics.map(|metrics| metrics.0);
+        front.managed = text.managed.map(|managed| managed.0);
         front
     }
 }

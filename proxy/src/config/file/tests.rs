@@ -78,6 +78,11 @@ fn mistakes_are_shown_where_they_are() {
             "[[https_service.upstream]]\norigin = \"ftp://a\"\ninstances = []",
             "is not the origin",
         ),
+        #[cfg(feature = "shadowsocks")]
+        (
+            "[shadowsocks]\nusers = \"u.json\"\npanel = \"http://p/\"",
+            "users come from one place",
+        ),
         ("[bandwidth]\nfloor = \"1kB/s\"", "limit"),
         ("[bandwidth]\nlimit = \"sr-tcm\"", "line 2"),
         ("[registration]\nlimit = \"token-bucket\"", "is missing"),
