@@ -30,6 +30,7 @@ mod keys;
 mod legacy;
 mod listener;
 mod metrics;
+mod patience;
 mod problem;
 mod rules;
 mod server;
@@ -161,6 +162,7 @@ fn router(desk: Desk) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(axum::extract::DefaultBodyLimit::max(extract::MAX_BODY))
+        .layer(axum::middleware::map_request(patience::limit))
         .layer(axum::middleware::from_fn_with_state(
             desk.clone(),
             access::guard,

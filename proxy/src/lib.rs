@@ -69,7 +69,7 @@ pub use config::{
     Registration, Timeouts,
 };
 pub use metrics::Protocol;
-pub use server::{BindError, Handle, Reloaded, RunError, Server};
+pub use server::{BindError, Handle, ReloadError, Reloaded, RunError, Server};
 pub use users::{
     Database, Direction, Limits, NewUser, PasswordCost, Rules, Usage, User, UserError, Users,
 };

@@ -11,6 +11,8 @@ mod accept;
 mod connect;
 #[cfg(feature = "tls")]
 mod rewound;
+#[cfg(feature = "tls")]
+mod trust;
 
 #[cfg(feature = "tls")]
 pub use accept::Certificates;
@@ -18,8 +20,8 @@ pub use accept::Certificates;
 pub(crate) use accept::Stream;
 #[cfg(any(feature = "admin", feature = "https-service", feature = "panel"))]
 pub(crate) use connect::Connector;
-#[cfg(feature = "https-service")]
-pub(crate) use connect::client_config;
+#[cfg(feature = "tls")]
+pub use trust::client_config;
 
 /// The files behind TLS, PEM each.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -291,7 +291,11 @@ pub(super) async fn login(
     }
     let held = desk.keys().logins().enter();
     let held = held.ok_or_else(|| Kind::Database.with("there are no random numbers"))?;
-    let secure = if desk.keys().certificates().is_some() { "; Secure" } else { "" };
+    let secure = if desk.keys().certificates().is_some() {
+        "; Secure"
+    } else {
+        ""
+    };
     let cookie = format!("{COOKIE}={held}; Path=/; HttpOnly; SameSite=Strict{secure}");
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }

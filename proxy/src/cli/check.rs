@@ -313,11 +313,7 @@ fn values(config: &Config) -> Vec<Shown> {
             admin.webhook.as_ref().map(ToString::to_string).into(),
         ),
         ("admin", "expiry_days", admin.expiry_days.into()),
-        (
-            "admin",
-            "webhook_roots",
-            path(admin.webhook_roots.as_ref()),
-        ),
+        ("admin", "webhook_roots", path(admin.webhook_roots.as_ref())),
         ("admin", "throttled_percent", admin.throttled_percent.into()),
         ("admin", "throttled_window", time(admin.throttled_window)),
     ]

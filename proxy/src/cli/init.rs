@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use proxy::config::file::File;
-use proxy::users::{NewUser, Rules, StoreError, random_password};
+use proxy::users::{Rules, Secret, StoreError, UserRecord, random_password};
 use proxy::{PasswordCost, Users};
 
 use super::Failure;
@@ -53,19 +53,18 @@ impl Init {
             let name = self.user.clone();
             return Err(Failure::request(StoreError::Exists { name }));
         }
-        write(&self.config, &text)?;
         let password = match &given {
             Some(password) => password.clone(),
             None => random_password()
                 .map_err(Failure::environment)?
                 .into_bytes(),
         };
-        let user = NewUser {
-            name: self.user.clone(),
-            password: password.clone(),
-            rules: Rules::default(),
-        };
-        users.add(user).await.map_err(super::user::failure)?;
+        let secret = Secret::Password(password.clone());
+        let user = UserRecord::new(self.user.clone(), secret, Rules::default());
+        // Before there is a file that would be in the way of the next attempt.
+        user.check().map_err(super::user::failure)?;
+        write(&self.config, &text)?;
+        users.import([user]).await.map_err(super::user::failure)?;
         let mut out = io::stdout();
         let mut say = |line: String| writeln!(out, "{line}").map_err(Failure::environment);
         say(format!("config {}", self.config.display()))?;

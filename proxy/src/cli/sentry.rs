@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use proxy::tls::Trust;
 use rustls::pki_types::ServerName;
 use sentry::integrations::tracing::ErrorLayer;
 use sentry::types::{Dsn, Scheme};
@@ -159,13 +160,7 @@ where
 
 /// TLS that trusts whom the system trusts.
 fn connector() -> Result<TlsConnector, AnyError> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = proxy::tls::client_config(&Trust::default())?;
     Ok(TlsConnector::from(Arc::new(tls)))
 }
 

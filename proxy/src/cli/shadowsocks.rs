@@ -104,7 +104,10 @@ impl ShadowsocksArgs {
             ("shadowsocks.sync", self.ss_sync_time.is_some()),
             ("shadowsocks.metrics", self.ss_metrics_port.is_some()),
             ("shadowsocks.grpc", grpc),
-            ("caps.connections_per_user", self.ss_tcp_conn_limit.is_some()),
+            (
+                "caps.connections_per_user",
+                self.ss_tcp_conn_limit.is_some(),
+            ),
         ]
     }
 

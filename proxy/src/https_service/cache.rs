@@ -251,19 +251,13 @@ mod tests {
             rules: "deny *".parse().unwrap(),
             ..key(1)
         };
-        assert!(matches!(
-            cache.look_up(&other, &request("GET")),
-            Known::No
-        ));
+        assert!(matches!(cache.look_up(&other, &request("GET")), Known::No));
         // The rules have changed while it was under way.
         let body = Bytes::from_static(b"other");
         let told = (answer(&fields), body);
         let (_, body) = cache.heard(other.clone(), &request("GET"), None, told, false);
         assert_eq!(body, "other", "told, and not kept");
-        assert!(matches!(
-            cache.look_up(&other, &request("GET")),
-            Known::No
-        ));
+        assert!(matches!(cache.look_up(&other, &request("GET")), Known::No));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Passwords: from where they are kept to where they are used, never by way of
 //! an argument.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -8,6 +9,8 @@ use std::path::Path;
 use crate::cli::Failure;
 
 const VARIABLE: &str = "WEIRGATE_PASSWORD";
+/// As much is read where a password should be, in bytes.
+const LONGEST: u64 = 64 * 1024;
 
 /// The password of an account that is there.
 pub(crate) async fn of(given: Option<&Path>, saved: Option<&Path>) -> Result<Vec<u8>, Failure> {
@@ -40,10 +43,11 @@ fn from_file_or_environment(given: Option<&Path>) -> Result<Option<Vec<u8>>, Fai
         return Ok(password.filter(|password| !password.is_empty()));
     };
     let mut password = Vec::new();
-    let read = if path == Path::new("-") {
-        io::stdin().lock().read_to_end(&mut password).map(drop)
-    } else {
-        std::fs::read(path).map(|bytes| password = bytes)
+    // Far more than any password has, and less than some devices.
+    let mut all = |source: &mut dyn Read| source.take(LONGEST).read_to_end(&mut password);
+    let read = match path == Path::new("-") {
+        true => all(&mut io::stdin().lock()),
+        false => File::open(path).and_then(|mut file| all(&mut file)),
     };
     read.map_err(|error| Failure::Request(format!("{}: {error}", path.display())))?;
     Ok(Some(without_line_end(password)))

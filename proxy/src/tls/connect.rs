@@ -1,9 +1,7 @@
-//! The client's side of TLS: whom we trust, and who we are.
+//! The client's side of TLS: speaking with servers that we trust.
 
 #[cfg(feature = "tls")]
 pub(crate) use with_tls::Connector;
-#[cfg(feature = "https-service")]
-pub(crate) use with_tls::client_config;
 #[cfg(not(feature = "tls"))]
 pub(crate) use without_tls::Connector;
 
@@ -11,17 +9,14 @@ pub(crate) use without_tls::Connector;
 mod with_tls {
     use std::fmt;
     use std::io;
-    use std::path::Path;
     use std::sync::Arc;
 
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-    use rustls::{ClientConfig, RootCertStore};
+    use rustls::pki_types::ServerName;
     use tokio::net::TcpStream;
     use tokio_rustls::TlsConnector;
     use tokio_rustls::client::TlsStream;
 
-    use crate::tls::{TlsError, Trust};
+    use crate::tls::{TlsError, Trust, client_config};
 
     /// What speaks TLS with servers: a handle, cheap to clone.
     #[derive(Clone)]
@@ -49,52 +44,6 @@ mod with_tls {
     impl fmt::Debug for Connector {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("Connector")
-        }
-    }
-
-    /// TLS that trusts the system's roots and those of `trust`, and shows its certificate.
-    ///
-    /// # Errors
-    /// [`TlsError`] if a file cannot be used.
-    pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, TlsError> {
-        let mut store = RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        store.add_parsable_certificates(system.certs);
-        if let Some(path) = &trust.roots
-            && store.add_parsable_certificates(certificates(path)?).0 == 0
-        {
-            return Err(file(path, "there is no certificate in it"));
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(unusable)?
-            .with_root_certificates(store);
-        match &trust.identity {
-            None => Ok(config.with_no_client_auth()),
-            Some((certificate, key)) => {
-                let chain = certificates(certificate)?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, error))?;
-                config.with_client_auth_cert(chain, key).map_err(unusable)
-            }
-        }
-    }
-
-    fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
-        read().map_err(|error| file(path, error))
-    }
-
-    fn file(path: &Path, why: impl fmt::Display) -> TlsError {
-        TlsError::File {
-            path: path.to_owned(),
-            why: why.to_string(),
-        }
-    }
-
-    fn unusable(error: impl fmt::Display) -> TlsError {
-        TlsError::Unusable {
-            why: error.to_string(),
         }
     }
 }

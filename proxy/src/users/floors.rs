@@ -76,7 +76,9 @@ impl Users {
             (None, 0) => {}
             (None, _) => {
                 told.store(0, Ordering::Relaxed);
-                tracing::info!("the floors of all users fit into the limit of the whole server again");
+                tracing::info!(
+                    "the floors of all users fit into the limit of the whole server again"
+                );
             }
             (Some(over), before) => {
                 if has_grown(over.floors, before) {

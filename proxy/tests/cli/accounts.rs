@@ -198,6 +198,7 @@ fn mistakes_are_named_and_have_their_exit_code() {
         ("user add ada --password-file password", "already"),
         ("user add bob --password-file nowhere", "nowhere"),
         ("user add bob --password-file /dev/null", "1 to 255"),
+        ("user add bob --password-file /dev/zero", "1 to 255"),
         ("user add bob --password-file password --rate 5000", "B/s"),
         (
             "user add bob --password-file password --rate 7bit/s",

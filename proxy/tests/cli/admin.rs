@@ -18,7 +18,10 @@ pub(crate) fn ask_at(socket: &Path, method: &str, path: &str) -> (u16, Value) {
     let stream = UnixStream::connect(socket).unwrap();
     let answer = exchange(stream, &format!("{method} {path}"), "", "");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (status(head), serde_json::from_str(body).unwrap_or(Value::Null))
+    (
+        status(head),
+        serde_json::from_str(body).unwrap_or(Value::Null),
+    )
 }
 
 /// Head and body of an answer to a request with these fields and this body.
@@ -191,8 +194,14 @@ fn the_token_is_read_again_with_the_config() {
     let users = |fields: &str| status(&ask("GET /api/v1/users", fields, ""));
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
     let json = "Content-Type: application/json\r\n";
-    let login = ask("POST /api/v1/login", json, &format!("{{\"token\": \"{first}\"}}"));
-    let cookie = login.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+    let login = ask(
+        "POST /api/v1/login",
+        json,
+        &format!("{{\"token\": \"{first}\"}}"),
+    );
+    let cookie = login
+        .lines()
+        .find_map(|line| line.strip_prefix("set-cookie: "));
     let cookie = cookie.unwrap().split(';').next().unwrap();
     let cookie = format!("Cookie: {cookie}\r\n");
     assert_eq!((users(&bearer(first)), users(&cookie)), (200, 200));
@@ -231,6 +240,9 @@ fn no_log_has_a_password_from_the_routes_of_older_proxies() {
     }
     server.signal("TERM");
     let (_, log) = server.ended();
-    assert!(log.contains("route=\"/updatepwd/{name}/{password}\""), "{log}");
+    assert!(
+        log.contains("route=\"/updatepwd/{name}/{password}\""),
+        "{log}"
+    );
     assert!(!log.contains("hunter2"), "{log}");
 }

@@ -60,6 +60,10 @@ fn floors_that_do_not_fit_are_told_and_checked() {
 fn a_database_that_cannot_be_read_is_no_mistake_of_the_config() {
     let place = Place::new();
     config(&place, "10kB/s");
-    std::fs::write(place.path().join("users.db"), "no database at all, and long enough for one").unwrap();
+    std::fs::write(
+        place.path().join("users.db"),
+        "no database at all, and long enough for one",
+    )
+    .unwrap();
     assert!(warnings(&place)[0].contains("is not known: "));
 }

@@ -74,7 +74,13 @@ impl Home {
         command
     }
 
-    pub(crate) async fn identity(&self, what: &str, name: &str, port: u16, more: &[&str]) -> Output {
+    pub(crate) async fn identity(
+        &self,
+        what: &str,
+        name: &str,
+        port: u16,
+        more: &[&str],
+    ) -> Output {
         let server = format!("localhost:{port}");
         let mut command = self.local(&[what, name, "--server", &server]);
         command.args(more);

@@ -49,8 +49,7 @@ async fn panel(acceptor: TlsAcceptor, port: u16) -> (SocketAddr, Arc<AtomicUsize
     let address = listener.local_addr().unwrap();
     let doubts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&doubts);
-    let user =
-        json!({ "user_id": 7, "port": port, "method": "aes-128-gcm", "password": "seven" });
+    let user = json!({ "user_id": 7, "port": port, "method": "aes-128-gcm", "password": "seven" });
     let users = json!({ "users": [user] }).to_string();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
@@ -62,7 +61,11 @@ async fn panel(acceptor: TlsAcceptor, port: u16) -> (SocketAddr, Arc<AtomicUsize
             while !head.windows(4).any(|end| end == b"\r\n\r\n")
                 && client.read_buf(&mut head).await.unwrap_or(0) > 0
             {}
-            let body = if head.starts_with(b"POST") { "{}" } else { &users };
+            let body = if head.starts_with(b"POST") {
+                "{}"
+            } else {
+                &users
+            };
             let len = body.len();
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{body}");
             let _ = client.write_all(answer.as_bytes()).await;

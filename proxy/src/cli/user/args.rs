@@ -1,6 +1,7 @@
 //! What the commands about users take.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,9 @@ use super::books::Books;
 use super::print::Printer;
 use super::{DatabaseArg, Failure, failure};
 use crate::cli::settings::AdminClientArg;
+
+/// As much is read where a password should be, in bytes.
+const LONGEST: u64 = 64 * 1024;
 
 #[derive(Args)]
 pub(crate) struct One {
@@ -154,14 +158,11 @@ impl PasswordFile {
     /// The password: what the file holds, but for one newline at its end.
     pub(crate) fn read(&self) -> Result<Vec<u8>, Failure> {
         let mut password = Vec::new();
-        let read = if self.0 == Path::new("-") {
-            io::stdin()
-                .lock()
-                .take(64 * 1024)
-                .read_to_end(&mut password)
-                .map(drop)
-        } else {
-            std::fs::read(&self.0).map(|bytes| password = bytes)
+        // Far more than any password has, and less than some devices.
+        let mut all = |source: &mut dyn Read| source.take(LONGEST).read_to_end(&mut password);
+        let read = match self.0 == Path::new("-") {
+            true => all(&mut io::stdin().lock()),
+            false => File::open(&self.0).and_then(|mut file| all(&mut file)),
         };
         read.map_err(|error| {
             Failure::request(format!(
