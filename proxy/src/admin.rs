@@ -113,11 +113,8 @@ impl Admin {
 
     /// Where it listens by TCP.
     pub(crate) fn tcp(&self) -> Vec<SocketAddr> {
-        let tcp = |address| match address {
-            AdminAddress::Tcp(address) => Some(address),
-            AdminAddress::Socket { .. } => None,
-        };
-        self.addresses().into_iter().filter_map(tcp).collect()
+        let addresses = self.addresses();
+        addresses.iter().filter_map(AdminAddress::tcp).collect()
     }
 
     /// Serves for as long as what is returned lives.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{AdminError, Caps, Config, Listener, ListenerTls, Registration, Timeouts};
+use crate::config::{AdminError, Caps, Config, Listener, Registration, Timeouts};
 use crate::egress::Egress;
 #[cfg(feature = "https-service")]
 use crate::https_service::Service;
@@ -26,6 +26,7 @@ use crate::{session, socket};
 
 mod accept;
 mod addresses;
+mod check;
 mod control;
 mod entrance;
 mod handshakes;
@@ -43,6 +44,7 @@ pub use reload::{Handle, ReloadError, Reloaded};
 pub(crate) use workers::Workers;
 
 use addresses::Addresses;
+use check::{certificates, check_addresses, check_panel, check_service};
 use entrance::Entrance;
 use handshakes::Handshakes;
 pub(crate) use handshakes::Place;
@@ -69,6 +71,9 @@ pub enum BindError {
     /// No address to listen on.
     #[error("no address to listen on: give at least one, as in --listen 127.0.0.1:1080")]
     NoAddress,
+    /// An address is one of two listeners.
+    #[error("{0} is given twice: each address has one listener")]
+    Twice(SocketAddr),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {}", remedy(source))]
     Listen {
@@ -148,6 +153,7 @@ impl Server {
         {
             return Err(BindError::NoAddress);
         }
+        check_addresses(config)?;
         check_service(config)?;
         check_panel(config)?;
         config.admin.check()?;
@@ -175,6 +181,7 @@ impl Server {
         inherited: Vec<std::net::TcpListener>,
     ) -> Result<Self, BindError> {
         config.admin.check()?;
+        check_addresses(&config)?;
         let certificates = certificates(&config)?;
         let plain = config.listen.iter().map(|&address| Listener::new(address));
         let inherited = inherited
@@ -513,43 +520,6 @@ fn ticks(interval: Duration) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-fn certificates(config: &Config) -> Result<Certificates, BindError> {
-    let certificates = Certificates::load(config.tls.clone())?;
-    let required = |listener: &Listener| listener.tls == ListenerTls::Required;
-    if !certificates.is_some() && config.listeners.iter().any(required) {
-        return Err(TlsError::NoCertificate.into());
-    }
-    Ok(certificates)
-}
-
-fn check_service(config: &Config) -> Result<(), BindError> {
-    match &config.https_service {
-        None => Ok(()),
-        #[cfg(feature = "https-service")]
-        Some(service) => {
-            if service.tls == ListenerTls::Required && config.tls.is_none() {
-                return Err(TlsError::NoCertificate.into());
-            }
-            Ok(Service::check(service)?)
-        }
-        #[cfg(not(feature = "https-service"))]
-        Some(_) => Err(BindError::NoService),
-    }
-}
-
-#[cfg(feature = "panel")]
-fn check_panel(config: &Config) -> Result<(), BindError> {
-    let front = config.shadowsocks.as_ref();
-    front.map_or(Ok(()), |front| {
-        crate::shadowsocks::check(front).map_err(BindError::Panel)
-    })
-}
-
-#[cfg(not(feature = "panel"))]
-const fn check_panel(_: &Config) -> Result<(), BindError> {
-    Ok(())
 }
 
 fn remedy(error: &io::Error) -> String {

@@ -52,6 +52,17 @@ pub enum AdminAddress {
     Tcp(SocketAddr),
 }
 
+impl AdminAddress {
+    /// The address of one by TCP.
+    #[must_use]
+    pub const fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Socket { .. } => None,
+        }
+    }
+}
+
 /// Where a client of an operator's side finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminEndpoint {

@@ -148,6 +148,12 @@ fn mistakes_in_a_config_are_shown_where_they_are() {
         ("accounting_interval = \"0s\"", "above zero", 1, 23),
         ("listen = []", "no address", 1, 1),
         (
+            "listen = [\"127.0.0.1:9\", \"[::1]:9\"]\n[admin]\nlisten = [\"127.0.0.1:9\"]",
+            "127.0.0.1:9 is given twice",
+            1,
+            1,
+        ),
+        (
             "[caps]\n\n[tls]\ncertificate = \"no.pem\"\nkey = \"no.key\"",
             "no.pem",
             3,
@@ -184,11 +190,13 @@ fn mistakes_in_a_config_are_shown_where_they_are() {
         // The server says the same.
         assert_eq!(
             place.failure("run --config config.toml").0,
-            Some(if said == "no.pem" || said == "no address" {
-                1
-            } else {
-                2
-            })
+            Some(
+                if ["no.pem", "no address", "127.0.0.1:9 is given twice"].contains(&said) {
+                    1
+                } else {
+                    2
+                }
+            )
         );
     }
 }

@@ -1,6 +1,6 @@
 //! What applications say to the local proxy, and their datagrams.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use crate::home::*;
 use crate::support::*;
