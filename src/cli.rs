@@ -113,6 +113,9 @@ pub struct TrafficArgs {
     /// Trace to write
     #[arg(long, value_name = "TRACE")]
     pub out: PathBuf,
+    /// Draw its rate, its arrival curve and the bucket that it needs at each rate into this PNG, and write exactly what is drawn as CSV beside it
+    #[arg(long, value_name = "PNG", value_parser = picture)]
+    pub picture: Option<PathBuf>,
 }
 
 /// Arguments of `replay`.
@@ -136,6 +139,9 @@ pub struct ReplayArgs {
     /// Write what became of each packet: `i,t_ns,size,user,dep_ns,why`
     #[arg(long, value_name = "EVENTS")]
     pub events: Option<PathBuf>,
+    /// Draw the trace before and after the limiter into this PNG, and write exactly what is drawn as CSV beside it
+    #[arg(long, value_name = "PNG", value_parser = picture)]
+    pub picture: Option<PathBuf>,
     /// Print the metrics as JSON
     #[arg(long)]
     pub json: bool,
@@ -269,6 +275,9 @@ pub struct CompareArgs {
     /// End with exit code 5 if a figure is worse by more than 1 % beyond its error
     #[arg(long)]
     pub fail_on_regression: bool,
+    /// Draw the differences with their 95 % intervals into this PNG, and write exactly what is drawn as CSV beside it
+    #[arg(long, value_name = "PNG", value_parser = picture)]
+    pub picture: Option<PathBuf>,
 }
 
 /// Arguments of `sweep`.
@@ -408,6 +417,15 @@ fn duration(text: &str) -> Result<Nanos, String> {
         Ok(duration)
     } else {
         Err(format!("write a duration from {least} to {most}"))
+    }
+}
+
+fn picture(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.extension().is_some_and(|ending| ending == "png") {
+        Ok(path)
+    } else {
+        Err("write a name that ends in .png".to_owned())
     }
 }
 

@@ -5,6 +5,7 @@ mod check;
 mod compare;
 mod fit;
 mod merge;
+mod picture;
 mod probe;
 mod replay;
 mod report;

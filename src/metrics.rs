@@ -5,6 +5,7 @@
 //! does not count as delivered, in no metric: a real receiver does not see it
 //! either.
 
+pub mod bins;
 pub mod collect;
 pub mod histogram;
 pub mod spec;
@@ -45,7 +46,9 @@ use second::SecondTotals;
 use series::{Series, Stream};
 use user::UserMetrics;
 
+pub use bins::Bins;
 pub use collect::Collector;
+pub(crate) use curve::ccdf;
 pub use level::smallest_buckets;
 pub use spec::{Calibration, RunLabel, RunSpec, Step, UserSpec, real_train_gap};
 pub(crate) use train::Trains;

@@ -246,6 +246,25 @@ pub fn burstiness_png(curve: &Curve<'_>) -> Result<Vec<u8>, ReportError> {
     })
 }
 
+/// The forest plot of what changed from `base` to `other`, as PNG, and a CSV of exactly what is drawn;
+/// `None` if they have no algorithm under the same driver in common.
+///
+/// # Errors
+/// [`ReportError::Draw`] if it cannot be drawn.
+pub fn differences_between(
+    base: &Report,
+    other: &Report,
+) -> Result<Option<(Vec<u8>, String)>, ReportError> {
+    let Some((scene, csv)) = plot::differences::between(base, other) else {
+        return Ok(None);
+    };
+    let picture = scene.png(PIXELS).map_err(|source| ReportError::Draw {
+        name: "differences.png".to_owned(),
+        source: source.into(),
+    })?;
+    Ok(Some((picture, csv)))
+}
+
 /// Users in the terminal's table; with more, `users.csv` and the page have them.
 const MOST_USER_LINES: usize = 40;
 

@@ -1,20 +1,26 @@
 //! The methods of RFC 7640, "Traffic Management Benchmarking" (2015), on the
-//! exact models and against a server: burst hunt (5.1.1), policer compliant and excess (6.1.1), policer
-//! capacity (6.1.2), queue (6.2), shaper (6.3.1) and shaper capacity (6.3.2),
-//! several profiles at once, each with flows of its own (6.4), and the stateful tests with a TCP.
+//! exact models and against a server: burst hunt (5.1.1), policer compliant and excess (6.1.1), queue (6.2.1),
+//! shaper (6.3.1), the stateful tests with TCP test patterns, the capacity of policers, queues and shapers with
+//! many of them on one port, one on each port, and many on each (6.1.2, 6.2.2, 6.3.2), how many hold at
+//! most, and several profiles at once, stateless and stateful, each with flows of its own (6.4).
 //!
 //! What the RFC leaves out is reported beside it: while a burst comes in at line
 //! rate C, a bucket of rate CIR refills, so that a burst of CBS C/(C - CIR) passes;
 //! times (1 - CIR/C) it is the bucket itself.
 
+mod capacity;
 mod config;
 mod model;
 mod procedures;
+mod profile;
 mod server;
 mod stateful;
 mod streams;
 
-pub use config::{Class, ConcurrentProfile, Config, PolicerProfile, QueueProfile, ShaperProfile};
+pub use config::{
+    Capacity, Class, ConcurrentProfile, Config, PolicerProfile, QueueProfile, Sessions,
+    ShaperProfile, StatefulProfile, Tcp, TestPattern,
+};
 pub use model::run;
 pub use server::{Against, Found, ServerError, run_against};
 
@@ -50,10 +56,18 @@ pub enum Metric {
     Efficiency,
     /// Buffer delay: mean round trip over the unloaded one, percent above it.
     BufferDelay,
+    /// Limiters at once; of capacity, not among the RFC's figures, as those below.
+    Limiters,
+    /// How many of them lost no more than the plan allows.
+    Held,
+    /// Sent to all of them together, bytes a second.
+    Offered,
+    /// Lost packets, percent of those sent.
+    Lost,
 }
 
 impl Metric {
-    /// All of them.
+    /// Those of the RFC.
     pub const ALL: [Self; 14] = [
         Self::Bsa,
         Self::BsaCorrected,
@@ -89,6 +103,10 @@ impl Metric {
             Self::TtpetMax => "max (s)",
             Self::Efficiency => "TCP eff. (%)",
             Self::BufferDelay => "buffer delay (%)",
+            Self::Limiters => "limiters",
+            Self::Held => "held",
+            Self::Offered => "offered (kB/s)",
+            Self::Lost => "lost (%)",
         }
     }
 
@@ -97,7 +115,7 @@ impl Metric {
     pub const fn factor(self) -> f64 {
         match self {
             Self::Pd | Self::Pdv | Self::Sbi => 1e3,
-            Self::Sr => 1e-3,
+            Self::Sr | Self::Offered => 1e-3,
             _ => 1.0,
         }
     }
@@ -117,6 +135,8 @@ pub enum Part {
     Stateful,
     /// It says something else.
     Other,
+    /// Each line is a trial with another number of limiters, not a run of the same.
+    Trials,
 }
 
 /// All runs of one test of one profile.
@@ -131,7 +151,7 @@ pub struct Test {
     /// What was sent.
     pub setting: String,
     /// The figures that the RFC has in this test's table.
-    pub columns: &'static [Metric],
+    pub columns: Vec<Metric>,
     /// Run by run.
     pub runs: Vec<Figures>,
 }

@@ -161,12 +161,162 @@ fn a_mix_that_makes_no_sense_is_refused() {
     }
 }
 
+/// Three customers with a policer each on each of two ports, and a shaper.
+const CROWD: &str = r#"
+line = "125 MB/s"
+duration = "2 s"
+runs = 2
+ports = 2
+capacity = { most = 40, loss = 5 }
+[[policer]]
+name = "small"
+cir = "5 MB/s"
+cbs = "20 kB"
+customers = 3
+[[policer]]
+name = "large"
+cir = "20 MB/s"
+cbs = "100 kB"
+[[shaper]]
+name = "shaped"
+sr = "10 MB/s"
+bc = "10 kB"
+ql = "100 kB"
+[[pattern]]
+name = "page"
+objects = ["10 kB", "7 kB", "7 kB"]
+pause = "100 ms"
+[[stateful]]
+name = "office"
+class = [
+    { profile = "small", sessions = 4, pattern = "page" },
+    { profile = "large", sessions = 2 },
+    { profile = "shaped" },
+]
+"#;
+
+fn crowd() -> Vec<Test> {
+    let config: Config = toml::from_str(CROWD).unwrap();
+    assert_eq!(config.problem(), None);
+    run(&config)
+}
+
+/// All figures of the first test of that name and profile.
+fn of(tests: &[Test], name: &str, profile: &str, metric: Metric) -> Vec<f64> {
+    let test = tests
+        .iter()
+        .find(|test| test.name == name && test.profile == profile);
+    let runs = test.unwrap_or_else(|| panic!("no {name} of {profile}"));
+    runs.runs.iter().map(|run| run[&metric]).collect()
+}
+
+#[test]
+fn many_policers_share_one_port_and_several() {
+    let tests = crowd();
+    let one = "policer capacity, one port (6.1.2.1)";
+    assert_eq!(of(&tests, one, "small", Metric::Limiters), [3.0; 2]);
+    assert_eq!(of(&tests, one, "large", Metric::Limiters), [1.0; 2]);
+    assert_eq!(of(&tests, one, "all together", Metric::Limiters), [4.0; 2]);
+    let all = "policer capacity, all ports (6.1.2.3)";
+    assert_eq!(of(&tests, all, "small", Metric::Limiters), [6.0; 2]);
+    for (name, rate) in [(one, 35e6), (all, 70e6)] {
+        for passed in of(&tests, name, "all together", Metric::Sr) {
+            assert!((passed / rate - 1.0).abs() < 0.05, "{name}: {passed}");
+        }
+    }
+    // Alone on their ports, none waits for another, and nothing is lost.
+    for (name, profile) in [
+        ("policer capacity, one on each port (6.1.2.2)", "small"),
+        ("policer capacity, one on each port (6.1.2.2)", "large"),
+        ("shaper capacity, one on each port (6.3.2.1)", "shaped"),
+    ] {
+        assert_eq!(of(&tests, name, profile, Metric::Limiters), [2.0; 2]);
+        assert_eq!(of(&tests, name, profile, Metric::Lp), [0.0; 2], "{profile}");
+        assert_eq!(of(&tests, name, profile, Metric::Held), [2.0; 2]);
+    }
+}
+
+#[test]
+fn the_most_that_hold_are_no_more_than_the_lines_carry() {
+    let tests = crowd();
+    let name = "policer capacity, the most at once";
+    let profile = "profiles in turn over 2 ports";
+    let tried = of(&tests, name, profile, Metric::Limiters);
+    let held = of(&tests, name, profile, Metric::Held);
+    assert!(
+        tried.len() > 2 && tried[0] == 1.0 && held[0] == 1.0,
+        "{tried:?}"
+    );
+    // A pair needs 25 MB/s: five pairs fill a port, ten both.
+    assert!(tried.iter().all(|count| *count <= 20.0), "{tried:?}");
+    let passing = tried.iter().zip(&held).filter(|(all, held)| all == held);
+    let most = passing.map(|(all, _)| *all).fold(0.0, f64::max);
+    let again = format!("{name}, {most:.0} of them");
+    assert_eq!(
+        of(&tests, &again, "all together", Metric::Limiters),
+        [most; 2]
+    );
+    // A shaper loses nothing of what waits for the line before it.
+    let name = "shaper capacity, the most at once";
+    let held = of(&tests, name, profile, Metric::Held);
+    assert_eq!(held, of(&tests, name, profile, Metric::Limiters));
+}
+
+#[test]
+fn several_profiles_under_tcp_each_keep_their_limit() {
+    let tests = crowd();
+    let name = "concurrent stateful, office (6.4)";
+    for (profile, rate, least) in [("large", 20e6, 0.05), ("shaped", 10e6, 0.5)] {
+        for got in of(&tests, name, profile, Metric::Sr) {
+            assert!(got <= rate * 1.05 && got > rate * least, "{profile}: {got}");
+        }
+    }
+    // Three round trips and two pauses at least; more than that only to repair a loss.
+    for time in of(&tests, name, "small", Metric::TtpetMin) {
+        assert!((0.32..0.6).contains(&time), "{time}");
+    }
+    for efficiency in of(&tests, name, "shaped", Metric::Efficiency) {
+        assert!((95.0..=100.0).contains(&efficiency), "{efficiency}");
+    }
+    let again = crowd();
+    for (one, other) in tests.iter().zip(&again) {
+        assert_eq!(one.runs, other.runs, "{}", one.name);
+    }
+}
+
+#[test]
+fn a_crowd_that_makes_no_sense_is_refused() {
+    for (from, to) in [
+        ("ports = 2", "ports = 0"),
+        ("ports = 2", "ports = 400"),
+        ("customers = 3", "customers = 0"),
+        ("customers = 3", "customers = 600"),
+        ("most = 40", "most = 0"),
+        ("loss = 5", "loss = 90"),
+        ("profile = \"large\"", "profile = \"small\""),
+        ("profile = \"large\"", "profile = \"larger\""),
+        ("sessions = 2", "sessions = 0"),
+        ("pattern = \"page\"", "pattern = \"pages\""),
+        ("name = \"page\"", "name = \"bulk\""),
+        ("\"10 kB\", \"7 kB\", \"7 kB\"", ""),
+        ("\"10 kB\"", "\"0 B\""),
+        ("\"10 kB\"", "\"18446744073709551615 B\""),
+        ("100 ms", "100 s"),
+    ] {
+        let text = CROWD.replace(from, to);
+        assert_ne!(text, CROWD, "{from}");
+        let config: Config = toml::from_str(&text).unwrap();
+        assert!(config.problem().is_some(), "{from} -> {to}");
+    }
+}
+
 /// Limits that a few seconds of real time show.
 const REAL: &str = r#"
 line = "125 MB/s"
 duration = "3 s"
 runs = 1
 loss_wait = "300 ms"
+capacity = { most = 3, loss = 50 }
 [[policer]]
 name = "policed"
 cir = "400 kB/s"
@@ -199,6 +349,17 @@ fn a_real_server_shows_the_limits_that_it_was_given() {
             assert!((300_000.0..=440_000.0).contains(&rate), "{name}: {rate}");
         }
         assert_eq!(figure(&tests, name, Metric::Oos)[0], 0.0);
+    }
+    // Users of their own: three policers at once get three times the rate.
+    let name = "policer capacity, the most at once";
+    let tried = figure(&tests, name, Metric::Limiters);
+    let passed = figure(&tests, name, Metric::Sr);
+    assert_eq!(tried, [1.0, 2.0, 3.0]);
+    for (count, rate) in tried.iter().zip(passed) {
+        assert!((0.7..=1.1).contains(&(rate / count / 400e3)), "{rate}");
+    }
+    for rate in figure(&tests, "concurrent stateful", Metric::Sr) {
+        assert!((300_000.0..=440_000.0).contains(&rate), "{rate}");
     }
     for name in ["policer, stateful", "shaper, stateful"] {
         // 800,000 B at 400 kB/s, less the bucket and what lies on the way at first.

@@ -2,8 +2,9 @@
 
 use miette::Diagnostic;
 
+use super::picture as pictures;
 use super::scenario::report_failure;
-use super::{Failure, Outcome, print};
+use super::{Failure, Outcome, note, print};
 use crate::cli::CompareArgs;
 use crate::report::{self, Look};
 
@@ -16,9 +17,20 @@ use crate::report::{self, Look};
 struct NothingToJudge;
 
 pub(super) fn run(args: &CompareArgs) -> Result<Outcome, Failure> {
+    if let Some(picture) = &args.picture {
+        let files = [&args.base, &args.dir].map(|dir| dir.join("differences.csv"));
+        pictures::check(Some(picture), &[&files[0], &files[1]])?;
+    }
     let base = report::load(&args.base).map_err(report_failure)?;
     let other = report::load(&args.dir).map_err(report_failure)?;
     print(&report::compare(&base, &other, Look::of_stdout()))?;
+    if let Some(to) = &args.picture {
+        let drawn = report::differences_between(&base, &other).map_err(Failure::environment)?;
+        match drawn {
+            Some((png, csv)) => pictures::write(to, &png, &csv)?,
+            None => note("nothing to compare, and so no picture"),
+        }
+    }
     if !args.fail_on_regression {
         return Ok(Outcome::Done);
     }

@@ -6,12 +6,13 @@ use std::path::Path;
 use flow::Policy;
 use miette::Diagnostic;
 
+use super::picture::{real, side};
 use super::sweep::write_file;
 use super::{Failure, Outcome, print, trace_file};
 use crate::cli::{ProbeArgs, ReplayMode};
 use crate::output::OutputFile;
 use crate::probe::{Arrival, Estimate, Flood, Kind, ProbeError, estimate};
-use crate::report::{Chart, Drawing, Line, Quantity, Side, plain};
+use crate::report::{Chart, Drawing, Line, Quantity, plain};
 use crate::scenario::problem::split_remedy;
 
 /// A model whose flood says nothing.
@@ -116,14 +117,6 @@ fn drawing(found: &Estimate, arrivals: &[Arrival], args: &ProbeArgs) -> Drawing 
             chart("Its beginning", early.min(end)),
         ],
         footer: name.or(model).unwrap_or_default(),
-    }
-}
-
-fn side(title: &str, unit: Quantity) -> Side {
-    Side {
-        title: title.to_owned(),
-        unit,
-        logarithmic: false,
     }
 }
 
@@ -238,9 +231,4 @@ fn json(found: &Estimate) -> String {
         "unsteadiness": found.unsteadiness,
     });
     format!("{value:#}\n")
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-const fn real(number: u64) -> f64 {
-    number as f64
 }

@@ -2,6 +2,7 @@
 
 mod events;
 mod limit;
+mod picture;
 mod tally;
 mod text;
 
@@ -13,7 +14,9 @@ use traffic::{TraceError, TraceReader};
 
 use self::events::Events;
 use self::limit::{Apply, Each};
+use self::picture::Sketch;
 use self::tally::Tally;
+use super::picture as pictures;
 use super::{Failure, Outcome, note, print, trace_file};
 use crate::cli::{ReplayArgs, ReplayMode};
 use crate::driver::Stop;
@@ -39,14 +42,19 @@ enum Broken {
 
 pub(super) fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
     check(args).map_err(Failure::input)?;
+    let mut others = vec![args.trace.as_path()];
+    others.extend(args.events.as_deref());
+    pictures::check(args.picture.as_deref(), &others)?;
     let trace = trace_file::open(&args.trace)?;
     // Before there is a file that an interruption could leave behind.
     let stop = interrupt::watch();
     let events = args.events.as_deref().map(Events::create).transpose()?;
+    let mut sketch = args.picture.as_ref().map(|_| Sketch::default());
     let replay = Replay {
         args,
         trace,
         events,
+        sketch: sketch.as_mut(),
         stop: &stop,
     };
     let tally = args.limiter.visit(replay).map_err(|broken| match broken {
@@ -54,6 +62,9 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
         Broken::Output(error) => error.into(),
     })?;
     let report = tally.report();
+    if let (Some(sketch), Some(to)) = (&sketch, &args.picture) {
+        pictures::draw(&sketch.drawing(args), to)?;
+    }
     if args.json {
         print(&report.json()?)?;
     } else {
@@ -81,6 +92,7 @@ struct Replay<'a> {
     args: &'a ReplayArgs,
     trace: TraceReader<File>,
     events: Option<Events>,
+    sketch: Option<&'a mut Sketch>,
     stop: &'a Stop,
 }
 
@@ -117,6 +129,9 @@ impl Replay<'_> {
             let packet = packet.map_err(Broken::Trace)?;
             let verdict = limiters.of(packet.user).offer(packet.at, packet.size);
             tally.add(&packet, verdict);
+            if let Some(sketch) = &mut self.sketch {
+                sketch.add(&packet, verdict);
+            }
             if let Some(events) = &mut self.events {
                 events
                     .write(&packet, self.trace.users(), verdict)

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
+use super::picture::{real, side};
 use super::sweep::write_file;
 use super::{Failure, Outcome, note, print};
 use crate::cli::{Rfc7640Args, ServerArg};
 use crate::interrupt;
 use crate::progress::Progress;
-use crate::report::{Chart, Drawing, Line, Look, Quantity, Side, plain};
+use crate::report::{Chart, Drawing, Line, Look, Quantity, plain};
 use crate::rfc7640::{
     Against, Config, Figures, Found, Metric, Part, ServerError, Test, run as run_tests, run_against,
 };
@@ -180,26 +181,11 @@ fn drawing(config: &Config, tests: &[Test]) -> Drawing {
     for test in tests.iter().filter(|test| test.part == Part::Main) {
         profiles.push(&test.profile);
     }
-    let side = |title: &str, unit| Side {
-        title: title.to_owned(),
-        unit,
-        logarithmic: false,
-    };
     let charts = DRAWN.iter().map(|(part, metric, title, unit)| {
         let of = tests.iter().filter(|test| test.part == *part);
         let lines = of.filter_map(|test| {
             let rank = profiles.iter().position(|name| *name == test.profile)?;
-            let runs = (1_u32..).zip(&test.runs);
-            let points =
-                runs.filter_map(|(run, found)| Some((f64::from(run), *found.get(metric)?)));
-            Some(Line {
-                name: test.profile.clone(),
-                rank,
-                points: points.collect(),
-                band: Vec::new(),
-                marked: true,
-                dashed: false,
-            })
+            Some(line(test, rank, *metric))
         });
         Chart {
             title: (*title).to_owned(),
@@ -208,12 +194,16 @@ fn drawing(config: &Config, tests: &[Test]) -> Drawing {
             lines: lines.collect(),
         }
     });
+    let mut charts: Vec<Chart> = charts.collect();
+    charts.extend(together(tests, &profiles));
+    charts.extend(held(tests, profiles.len()));
     Drawing {
         title: "RFC 7640: every run of every profile".to_owned(),
-        explanation: "Above: the stateless tests, bursts as large as each profile takes at once. Below: the stateful tests, \
-                      transfers again and again with a micro burst each second."
+        explanation: "First the stateless tests, bursts as large as each profile takes at once, then the stateful ones, transfers again \
+                      and again with a micro burst each second: each profile alone, and the first of the concurrent tests. At last \
+                      how many limiters held of as many as were loaded at once."
             .to_owned(),
-        charts: charts.collect(),
+        charts,
         footer: format!(
             "Tr = {} · Td = {} · line {} · packets of {}",
             config.runs,
@@ -224,11 +214,73 @@ fn drawing(config: &Config, tests: &[Test]) -> Drawing {
     }
 }
 
+/// Transfer times of the first test in which several profiles are under TCP at once.
+fn together(tests: &[Test], profiles: &[&str]) -> Option<Chart> {
+    let concurrent = |test: &&Test| test.name.starts_with("concurrent stateful");
+    let first = tests.iter().find(concurrent)?;
+    let lines = tests.iter().filter(|test| test.name == first.name);
+    let lines = lines.map(|test| {
+        let rank = profiles.iter().position(|name| *name == test.profile);
+        line(test, rank.unwrap_or(profiles.len()), Metric::Ttpet)
+    });
+    Some(Chart {
+        title: "Pattern time, all at once".to_owned(),
+        x: side("run", Quantity::Number),
+        y: side("Pattern time", Quantity::Seconds),
+        lines: lines.collect(),
+    })
+}
+
+/// Of every trial of capacity, how many limiters held.
+fn held(tests: &[Test], first_rank: usize) -> Option<Chart> {
+    let trials: Vec<&Test> = tests
+        .iter()
+        .filter(|test| test.part == Part::Trials)
+        .collect();
+    let lines = trials.iter().zip(first_rank..).map(|(test, rank)| {
+        let mut points: Vec<(f64, f64)> = test
+            .runs
+            .iter()
+            .filter_map(|run| Some((*run.get(&Metric::Limiters)?, *run.get(&Metric::Held)?)))
+            .collect();
+        points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        Line {
+            name: test.name.clone(),
+            rank,
+            points,
+            band: Vec::new(),
+            marked: true,
+            dashed: false,
+        }
+    });
+    (!trials.is_empty()).then(|| Chart {
+        title: "Limiters that held".to_owned(),
+        x: side("limiters at once", Quantity::Number),
+        y: side("held", Quantity::Number),
+        lines: lines.collect(),
+    })
+}
+
+/// A figure of every run of a test.
+fn line(test: &Test, rank: usize, metric: Metric) -> Line {
+    let runs = (1_u32..).zip(&test.runs);
+    let points = runs.filter_map(|(run, found)| Some((f64::from(run), *found.get(&metric)?)));
+    Line {
+        name: test.profile.clone(),
+        rank,
+        points: points.collect(),
+        band: Vec::new(),
+        marked: true,
+        dashed: false,
+    }
+}
+
 /// The eleven figures of each profile, means over the runs: burst hunt, then the stateless and the
 /// stateful test.
 fn overview(tests: &[Test]) -> Option<String> {
     let mut profiles: Vec<&str> = Vec::new();
-    for test in tests.iter().filter(|test| test.part != Part::Other) {
+    let told = |test: &&Test| !matches!(test.part, Part::Other | Part::Trials);
+    for test in tests.iter().filter(told) {
         if !profiles.contains(&test.profile.as_str()) {
             profiles.push(&test.profile);
         }
@@ -270,7 +322,12 @@ fn cell(value: Option<f64>, metric: Metric) -> String {
 }
 
 fn table(test: &Test) -> String {
-    let mut head = vec!["<run"];
+    let trials = test.part == Part::Trials;
+    let title = format!("{}: {}, {}", test.name, test.profile, test.setting);
+    if test.runs.is_empty() {
+        return format!("{title}\n");
+    }
+    let mut head = vec![if trials { "<trial" } else { "<run" }];
     head.extend(test.columns.iter().map(|metric| metric.label()));
     let cells = |name: String, of: &dyn Fn(Metric) -> Option<f64>| {
         let figures = test.columns.iter().map(|metric| cell(of(*metric), *metric));
@@ -284,12 +341,11 @@ fn table(test: &Test) -> String {
             cells(number.to_string(), &|metric| run.get(&metric).copied())
         })
         .collect();
-    if test.runs.len() > 1 {
+    if test.runs.len() > 1 && !trials {
         let of = |metric| values(test, metric);
         rows.push(cells("mean".into(), &|metric| mean(&of(metric))));
         rows.push(cells("sd".into(), &|metric| deviation(&of(metric))));
     }
-    let title = format!("{}: {}, {}", test.name, test.profile, test.setting);
     plain::table(&title, &head, &rows, "", Look::of_stdout())
 }
 
@@ -317,15 +373,13 @@ const fn count(values: &[f64]) -> f64 {
     values.len() as f64
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-const fn real(number: u64) -> f64 {
-    number as f64
-}
-
 /// A row a figure, in bytes, seconds and packets.
 fn write_csv(path: &Path, tests: &[Test]) -> Result<(), Failure> {
     let mut csv = String::from("test,profile,setting,run,metric,value\n");
     for test in tests {
+        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+        let (name, profile) = (quoted(&test.name), quoted(&test.profile));
+        let setting = quoted(&test.setting);
         for (run, number) in test.runs.iter().zip(1..) {
             let _: u32 = number;
             for (metric, value) in run {
@@ -333,10 +387,7 @@ fn write_csv(path: &Path, tests: &[Test]) -> Result<(), Failure> {
                 // Writing to a String cannot fail.
                 let _ = writeln!(
                     csv,
-                    "\"{}\",\"{}\",\"{}\",{number},\"{label}\",{value}",
-                    test.name,
-                    test.profile.replace('"', "\"\""),
-                    test.setting
+                    "{name},{profile},{setting},{number},\"{label}\",{value}",
                 );
             }
         }

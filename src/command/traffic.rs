@@ -1,13 +1,16 @@
 //! `weirgate traffic`: writes the traffic that a scenario offers, or a capture, as a trace.
 
+mod picture;
+
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use miette::Diagnostic;
-use traffic::TraceWriter;
 use traffic::trace::WriteError;
+use traffic::{Packet, TraceWriter};
 
+use super::picture as pictures;
 use super::trace_file::{self, open};
 use super::{Failure, Outcome, counted, note, print};
 use crate::cli::TrafficArgs;
@@ -30,6 +33,7 @@ struct NoSchedule {
 }
 
 pub(super) fn run(args: &TrafficArgs) -> Result<Outcome, Failure> {
+    pictures::check(args.picture.as_deref(), &[&args.out, &args.file])?;
     if is_capture(&args.file) {
         return convert(args);
     }
@@ -44,6 +48,16 @@ pub(super) fn run(args: &TrafficArgs) -> Result<Outcome, Failure> {
         note("interrupted: the trace was not written");
         return Ok(Outcome::Interrupted);
     };
+    if let Some(to) = &args.picture {
+        let names: Vec<&str> = scenario
+            .users
+            .iter()
+            .map(|user| user.name.as_str())
+            .collect();
+        let name = format!("{}, seed {}", scenario.name, scenario.seed);
+        let drawing = picture::drawing(&name, &names, &written, scenario.offered(0));
+        pictures::draw(&drawing, to)?;
+    }
     print(&format!(
         "{}: {}, {} in {} (repetition 0, seed {})\n",
         args.out.display(),
@@ -55,10 +69,28 @@ pub(super) fn run(args: &TrafficArgs) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+/// What a trace holds.
 #[derive(Default)]
 struct Written {
     packets: u64,
     bytes: u64,
+    /// Nanoseconds of the first and of the last packet.
+    ends: Option<(u64, u64)>,
+}
+
+impl Written {
+    fn add(&mut self, packet: &Packet) {
+        let at = packet.at.as_nanos();
+        self.packets += 1;
+        self.bytes += packet.size.get();
+        self.ends = Some((self.ends.map_or(at, |(first, _)| first), at));
+    }
+
+    /// Nanoseconds from the first packet to the last.
+    fn span(&self) -> u64 {
+        self.ends
+            .map_or(0, |(first, last)| last.saturating_sub(first))
+    }
 }
 
 /// How many packets pass between two looks at the stop flag.
@@ -73,8 +105,7 @@ fn write(scenario: &Scenario, out: &Path, stop: &Stop) -> Result<Option<Written>
     let mut written = Written::default();
     for packet in scenario.offered(0) {
         trace.write(&packet).map_err(failed)?;
-        written.packets += 1;
-        written.bytes += packet.size.get();
+        written.add(&packet);
         if written.packets.is_multiple_of(STOP_EVERY) && stop.requested() {
             return Ok(None);
         }
@@ -113,8 +144,7 @@ fn convert(args: &TrafficArgs) -> Result<Outcome, Failure> {
     for packet in open(&args.file)? {
         let packet = packet.map_err(bad)?;
         trace.write(&packet).map_err(failed)?;
-        written.packets += 1;
-        written.bytes += packet.size.get();
+        written.add(&packet);
         if stop.requested() {
             return interrupted();
         }
@@ -124,6 +154,12 @@ fn convert(args: &TrafficArgs) -> Result<Outcome, Failure> {
         .map_err(|why| OutputFile::failed(&args.out, why))?;
     file.finish()?;
     trace_file::note_skipped(&first);
+    if let Some(to) = &args.picture {
+        let name = args.file.file_name().unwrap_or_default().to_string_lossy();
+        let names: Vec<&str> = first.users().iter().map(String::as_str).collect();
+        let packets = open(&args.file)?.map_while(Result::ok);
+        pictures::draw(&picture::drawing(&name, &names, &written, packets), to)?;
+    }
     print(&format!(
         "{}: {}, {} of {}\n",
         args.out.display(),

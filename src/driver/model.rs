@@ -6,7 +6,7 @@
 
 mod packets;
 mod stream;
-mod tcp;
+pub(crate) mod tcp;
 
 use flow::{ByteSize, Limiter, Nanos, Policy, Timestamp};
 

@@ -12,11 +12,11 @@ pub(crate) use self::server::{PASSWORD, Server};
 
 use bench_clients::{Credentials, Identify, SocketOptions, Target, Via};
 
+use super::Stop;
 use super::real::plan::{Run, Together};
 use super::real::{self, Batch, Bench, Opened, Ran, RealError, Used, io_error};
-use super::{Stop, policy_of};
 use crate::progress::Progress;
-use crate::scenario::{DriverKind, RateChange, Scenario, UserLimit};
+use crate::scenario::{DriverKind, RateChange, Scenario};
 
 /// Why the proxy could not be driven.
 #[derive(Debug, thiserror::Error)]
@@ -113,25 +113,11 @@ impl Bench for Through {
         batch: Batch<'_>,
         change: &RateChange,
     ) -> Result<(), ProxyError> {
-        let scenario = batch.scenario;
-        for run in batch.runs {
-            let users = scenario.users.iter().enumerate();
-            for (index, user) in users.filter(|(_, user)| user.limit == UserLimit::Reference) {
-                let policy = policy_of(user, run.algorithm).with_rate(change.rate);
-                let limits = server::limits(policy, scenario.direction);
-                self.server
-                    .set_limits(&run.user_name(index), limits)
-                    .await?;
-            }
-        }
-        Ok(())
+        self.server.change_rate(batch, change).await
     }
 
     fn used(&self) -> Used {
-        Used {
-            cpu_seconds: self.server.cpu(),
-            memory_bytes: None,
-        }
+        self.server.used()
     }
 
     async fn tear_down(self, _: Batch<'_>) -> Result<Vec<String>, ProxyError> {

@@ -237,7 +237,7 @@ pub(super) fn of_runs(
     ))
 }
 
-fn title(subjects: &[Subject; 2]) -> String {
+pub(super) fn title(subjects: &[Subject; 2]) -> String {
     if subjects[0].name == subjects[1].name {
         format!("{}: two runs", subjects[0].name)
     } else {

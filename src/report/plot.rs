@@ -6,7 +6,7 @@ mod axis;
 mod bounds;
 pub(super) mod burstiness;
 mod delay;
-mod differences;
+pub(super) mod differences;
 mod frame;
 mod jitter;
 pub(super) mod lines;

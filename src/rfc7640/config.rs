@@ -1,5 +1,7 @@
 //! What is to be tested.
 
+mod check;
+
 use flow::policy::Oversize;
 use flow::{ByteRate, ByteSize, Nanos, Policy};
 use serde::Deserialize;
@@ -22,6 +24,12 @@ pub struct Config {
     /// Round trip of the delay emulator in stateful tests.
     #[serde(default = "rtt")]
     pub rtt: Nanos,
+    /// Physical ports, each with a line of its own; capacity is tested on one and on all of them.
+    #[serde(default = "one")]
+    pub ports: u32,
+    /// Congestion control of the modelled TCP in stateful tests.
+    #[serde(default)]
+    pub tcp: Tcp,
     /// Of the instants at which bursts begin: what differs from run to run.
     #[serde(default)]
     pub seed: u64,
@@ -37,6 +45,14 @@ pub struct Config {
     /// Profiles at the same time; without any, all policers and shapers at their own rates.
     #[serde(default)]
     pub concurrent: Vec<ConcurrentProfile>,
+    /// Profiles at the same time under TCP; without any, all of them with a bulk transfer each.
+    #[serde(default)]
+    pub stateful: Vec<StatefulProfile>,
+    /// TCP test patterns for `stateful`, beside `bulk`.
+    #[serde(default)]
+    pub pattern: Vec<TestPattern>,
+    /// How many limiters of each kind hold at once is looked for if this is here.
+    pub capacity: Option<Capacity>,
     /// Against a server: how long a packet may take, beyond a queue's own time, before it counts
     /// as lost. A relay of streams loses nothing; what it holds back for longer is what a policer
     /// would have dropped.
@@ -66,6 +82,65 @@ pub struct Class {
     pub share: u32,
 }
 
+/// Several profiles at the same time, each with TCP sessions of its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatefulProfile {
+    /// Its name in the report.
+    pub name: String,
+    /// Whose sessions send what.
+    pub class: Vec<Sessions>,
+}
+
+/// One profile's part of a concurrent stateful test.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sessions {
+    /// Name of a policer, queue or shaper.
+    pub profile: String,
+    /// TCP connections that share its limit.
+    #[serde(default = "one")]
+    pub sessions: u32,
+    /// Name of a test pattern; `bulk` is the transfer of two seconds' worth of the limit.
+    #[serde(default = "bulk")]
+    pub pattern: String,
+}
+
+/// A TCP test pattern: objects one after the other over one connection, again and again.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestPattern {
+    /// Its name.
+    pub name: String,
+    /// Bytes of each object; the next is sent when the one before has arrived.
+    pub objects: Vec<ByteSize>,
+    /// Between an object's arrival and the next one's start: what client and server do meanwhile.
+    #[serde(default)]
+    pub pause: Nanos,
+}
+
+/// How far the search for the most limiters goes.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capacity {
+    /// The most that are tried; a full line ends the search earlier.
+    pub most: u32,
+    /// A limiter holds if no more of its packets are lost: percent.
+    #[serde(default = "most_loss")]
+    pub loss: u32,
+}
+
+/// A congestion control.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tcp {
+    /// RFC 5681.
+    #[default]
+    Reno,
+    /// RFC 9438.
+    Cubic,
+}
+
 /// A policer of RFC 2697's parameters.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,7 +154,10 @@ pub struct PolicerProfile {
     /// Excess burst size.
     #[serde(default)]
     pub ebs: ByteSize,
-    /// Whose limit it is at a server; without it, that of its name.
+    /// How many of a port's customers have one each, in the tests of capacity.
+    #[serde(default = "one")]
+    pub customers: u32,
+    /// Whose limit it is at a server; without it, that of its name. The second customer's is `NAME-2`.
     pub user: Option<String>,
 }
 
@@ -93,7 +171,10 @@ pub struct QueueProfile {
     pub ql: ByteSize,
     /// Bottleneck bandwidth.
     pub bb: ByteRate,
-    /// Whose limit it is at a server; without it, that of its name.
+    /// How many of a port's customers have one each, in the tests of capacity.
+    #[serde(default = "one")]
+    pub customers: u32,
+    /// Whose limit it is at a server; without it, that of its name. The second customer's is `NAME-2`.
     pub user: Option<String>,
 }
 
@@ -109,7 +190,10 @@ pub struct ShaperProfile {
     pub bc: ByteSize,
     /// Queue length.
     pub ql: ByteSize,
-    /// Whose limit it is at a server; without it, that of its name.
+    /// How many of a port's customers have one each, in the tests of capacity.
+    #[serde(default = "one")]
+    pub customers: u32,
+    /// Whose limit it is at a server; without it, that of its name. The second customer's is `NAME-2`.
     pub user: Option<String>,
 }
 
@@ -133,136 +217,20 @@ const fn rtt() -> Nanos {
     Nanos::from_millis(40)
 }
 
-/// The longest run and the most of them.
-const LONGEST: Nanos = Nanos::from_secs(3_600);
-const MOST_RUNS: u32 = 1_000;
-/// The most packets of one run at line rate: some gigabytes of memory.
-const MOST_PACKETS: u128 = 50_000_000;
-
-impl Config {
-    /// What does not go together, as (what, what to write instead).
-    #[must_use]
-    pub fn problem(&self) -> Option<(String, String)> {
-        let say = |what: String, instead: &str| Some((what, instead.to_owned()));
-        if self.policer.is_empty() && self.queue.is_empty() && self.shaper.is_empty() {
-            return say(
-                "there is nothing to test".into(),
-                "add a [[policer]], [[queue]] or [[shaper]]",
-            );
-        }
-        if self.runs == 0 || self.runs > MOST_RUNS {
-            return say(
-                format!("runs = {}", self.runs),
-                "write 1 to 1000, 10 or more for a report",
-            );
-        }
-        if self.duration < Nanos::from_secs(1) || self.duration > LONGEST {
-            return say(
-                format!("duration = {}", self.duration),
-                "write \"1 s\" to \"3600 s\", 60 s is recommended",
-            );
-        }
-        if !(64..=65_535).contains(&self.packet.get()) {
-            return say(
-                format!("packets of {}", self.packet),
-                "write 64 B to 65535 B",
-            );
-        }
-        let bytes = u128::from(self.line.get()) * u128::from(self.duration.get()) / 1_000_000_000;
-        if bytes / u128::from(self.packet.get()) > MOST_PACKETS {
-            return say(
-                "more than 50 million packets a run".into(),
-                "shorten the duration or use larger packets",
-            );
-        }
-        if self.loss_wait > LONGEST {
-            return say(
-                format!("loss_wait = {}", self.loss_wait),
-                "write \"3600 s\" at most",
-            );
-        }
-        self.repeated()
-            .or_else(|| self.concurrent.iter().find_map(|test| self.mixed(test)))
-            .or_else(|| self.depth_problem())
-    }
-
-    fn depth_problem(&self) -> Option<(String, String)> {
-        let say = |what: String, instead: &str| Some((what, instead.to_owned()));
-        self.depths().find_map(|(name, rate, depth)| {
-            if rate >= self.line {
-                say(
-                    format!("`{name}` is not slower than the line of {}", self.line),
-                    "write a lower rate, or a faster line",
-                )
-            } else if depth < self.packet {
-                say(
-                    format!(
-                        "`{name}` has room for {depth}, less than a packet of {}",
-                        self.packet
-                    ),
-                    "write more, or smaller packets",
-                )
-            } else {
-                None
-            }
-        })
-    }
-
-    /// A name that two profiles have.
-    fn repeated(&self) -> Option<(String, String)> {
-        let names: Vec<&str> = self.depths().map(|(name, ..)| name).collect();
-        let again = names.iter().enumerate();
-        again.into_iter().find_map(|(at, name)| {
-            names[..at].contains(name).then(|| {
-                (
-                    format!("two profiles are called `{name}`"),
-                    "give each a name of its own".to_owned(),
-                )
-            })
-        })
-    }
-
-    /// What is wrong with a concurrent test.
-    fn mixed(&self, test: &ConcurrentProfile) -> Option<(String, String)> {
-        let say = |what: String, instead: &str| Some((what, instead.to_owned()));
-        let shares: u64 = test.class.iter().map(|class| u64::from(class.share)).sum();
-        if shares != 100 || test.class.iter().any(|class| class.share == 0) {
-            return say(
-                format!("the shares of `{}` add up to {shares} %", test.name),
-                "write shares of 1 or more that add up to 100",
-            );
-        }
-        if test.load.is_some_and(|load| load > self.line) {
-            return say(
-                format!("`{}` sends more than the line of {}", test.name, self.line),
-                "write a smaller load, or a faster line",
-            );
-        }
-        let unknown = test.class.iter().enumerate().find(|(at, class)| {
-            let known = self.depths().any(|(name, ..)| name == class.profile);
-            !known
-                || test.class[..*at]
-                    .iter()
-                    .any(|one| one.profile == class.profile)
-        });
-        unknown.and_then(|(_, class)| {
-            say(
-                format!("`{}` names `{}`", test.name, class.profile),
-                "name each policer, queue or shaper of this file once at most",
-            )
-        })
-    }
-
-    fn depths(&self) -> impl Iterator<Item = (&str, ByteRate, ByteSize)> {
-        let policers = self.policer.iter().map(|p| (p.name.as_str(), p.cir, p.cbs));
-        let queues = self.queue.iter().map(|q| (q.name.as_str(), q.bb, q.ql));
-        let shapers = self
-            .shaper
-            .iter()
-            .map(|s| (s.name.as_str(), s.sr, s.ql.min(s.bc)));
-        policers.chain(queues).chain(shapers)
-    }
+const fn one() -> u32 {
+    1
 }
+
+const fn most_loss() -> u32 {
+    1
+}
+
+fn bulk() -> String {
+    BULK.to_owned()
+}
+
+/// The pattern that needs no table.
+pub(super) const BULK: &str = "bulk";
 
 impl PolicerProfile {
     /// CBS + EBS.

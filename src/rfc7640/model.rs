@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 
 use super::config::Config;
-use super::procedures::{Bench, Stream, run_on};
-use super::stateful::Pattern;
+use super::procedures::{Bench, run_on};
+use super::profile::Stream;
+use super::stateful::{self, Pattern};
 use super::streams::{Element, Port, Sent};
 use super::{Figures, Test, time_of};
 
@@ -33,13 +34,15 @@ impl Bench for Model {
         Ok(())
     }
 
-    fn transfer(
+    fn transfers(
         &mut self,
-        pattern: &Pattern,
-        stream: &Stream,
+        loads: &[(&Stream, &Pattern)],
         first: u64,
-    ) -> Result<Figures, Infallible> {
-        Ok(pattern.run(&mut stream.element(), first))
+    ) -> Result<Vec<Figures>, Infallible> {
+        let profiles = loads
+            .iter()
+            .map(|(stream, pattern)| (*pattern, stream.element()));
+        Ok(stateful::run(&self.0, profiles.collect(), first))
     }
 
     /// One and a half packets of the line.

@@ -1,12 +1,13 @@
 //! The tests, one after the other.
 
-use flow::{ByteSize, Policy};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 
-use super::config::{Config, PolicerProfile, QueueProfile, ShaperProfile};
+use super::capacity;
+use super::config::{BULK, Config};
+use super::profile::{Load, Stream};
 use super::stateful::Pattern;
-use super::streams::{Bursts, Element, Port, Sent, figures};
+use super::streams::{Bursts, Port, Sent, figures};
 use super::{Figures, Metric, Part, Test, real, time_of};
 
 /// What bursts exceed CBS + EBS by in the excess test, as recommended.
@@ -27,13 +28,12 @@ pub(super) trait Bench {
     /// Sends `sent`, each packet on the stream of its number, from rest, and notes when it left.
     fn pass(&mut self, sent: &mut [Sent], streams: &[&Stream]) -> Result<(), Self::Error>;
 
-    /// Transfers and micro bursts of `pattern` on one stream, the first micro burst at `first`.
-    fn transfer(
+    /// The sessions of each pattern through its stream, all at once, and micro bursts, the first at `first`.
+    fn transfers(
         &mut self,
-        pattern: &Pattern,
-        stream: &Stream,
+        loads: &[(&Stream, &Pattern)],
         first: u64,
-    ) -> Result<Figures, Self::Error>;
+    ) -> Result<Vec<Figures>, Self::Error>;
 
     /// The longest gap within a train of `stream`, in nanoseconds.
     fn train_gap(&self, stream: &Stream) -> u64;
@@ -63,131 +63,26 @@ pub(super) fn run_on<B: Bench>(
     plan.concurrent()
 }
 
-struct Plan<'a, B> {
-    config: &'a Config,
-    port: Port,
-    bench: &'a mut B,
-    tests: &'a mut Vec<Test>,
-}
-
-/// A stream and what it goes through.
-pub(super) struct Stream {
-    pub(super) name: String,
-    /// Its user at a server.
-    pub(super) user: String,
-    /// The depth that is tested.
-    burst: u64,
-    /// What it takes up from rest before it loses anything.
-    room: u64,
-    pub(super) rate: u64,
-    pub(super) policy: Policy,
-    pub(super) queue: Option<ByteSize>,
-}
-
-impl Stream {
-    fn policer(profile: &PolicerProfile) -> Self {
-        Self {
-            name: profile.name.clone(),
-            user: user(profile.user.as_ref(), &profile.name),
-            burst: profile.depth(),
-            room: profile.depth(),
-            rate: profile.cir.get(),
-            policy: profile.policy(),
-            queue: None,
-        }
-    }
-
-    fn queue(profile: &QueueProfile) -> Self {
-        Self {
-            name: profile.name.clone(),
-            user: user(profile.user.as_ref(), &profile.name),
-            burst: profile.ql.get(),
-            room: profile.ql.get(),
-            rate: profile.bb.get(),
-            policy: profile.policy(),
-            queue: Some(profile.ql),
-        }
-    }
-
-    fn shaper(profile: &ShaperProfile) -> Self {
-        Self {
-            name: profile.name.clone(),
-            user: user(profile.user.as_ref(), &profile.name),
-            burst: profile.ql.get(),
-            room: profile.ql.get().saturating_add(profile.bc.get()),
-            rate: profile.sr.get(),
-            policy: profile.policy(),
-            queue: Some(profile.ql),
-        }
-    }
-
-    /// All that `config` has profiles for.
-    pub(super) fn all(config: &Config) -> Vec<Self> {
-        let policers = config.policer.iter().map(Self::policer);
-        let queues = config.queue.iter().map(Self::queue);
-        let shapers = config.shaper.iter().map(Self::shaper);
-        policers.chain(queues).chain(shapers).collect()
-    }
-
-    pub(super) fn element(&self) -> Element {
-        match self.queue {
-            None => Element::policer(&self.policy),
-            Some(queue) => Element::shaper(&self.policy, queue),
-        }
-    }
-
-    /// Ti: the time in which what one burst takes comes back.
-    pub(super) fn interval(&self, burst: u64) -> u64 {
-        time_of(burst, self.rate)
-    }
-
-    /// How long it takes to come to rest.
-    pub(super) fn recovery(&self) -> u64 {
-        time_of(self.room, self.rate)
-    }
-}
-
-fn user(written: Option<&String>, name: &str) -> String {
-    written.map_or_else(|| name.to_owned(), Clone::clone)
-}
-
-/// What a stream is sent: bursts of one size at even intervals.
-#[derive(Clone, Copy)]
-struct Load {
-    burst: u64,
-    interval: u64,
-}
-
-impl Load {
-    fn setting(self) -> String {
-        format!(
-            "bursts of {} B every {:.3} ms",
-            self.burst,
-            real(self.interval) / 1e6
-        )
-    }
-
-    fn from(self, random: &mut Xoshiro256PlusPlus) -> Bursts {
-        Bursts {
-            size: self.burst,
-            interval: self.interval,
-            start: random.next_u64() % self.interval.max(1),
-        }
-    }
+/// What is to be tested, on what, and what was found so far.
+pub(super) struct Plan<'a, B> {
+    pub(super) config: &'a Config,
+    pub(super) port: Port,
+    pub(super) bench: &'a mut B,
+    pub(super) tests: &'a mut Vec<Test>,
 }
 
 impl<B: Bench> Plan<'_, B> {
     /// The random numbers of each run, the same in every test.
-    fn seeds(&self) -> impl Iterator<Item = Xoshiro256PlusPlus> + use<B> {
+    pub(super) fn seeds(&self) -> impl Iterator<Item = Xoshiro256PlusPlus> + use<B> {
         let seed = self.config.seed;
         (0..self.config.runs)
             .map(move |run| Xoshiro256PlusPlus::seed_from_u64(seed ^ (u64::from(run) << 32)))
     }
 
     /// The figures of one stream, without what refills a bucket meanwhile and what the tester adds.
-    fn found(&self, sent: &[Sent], at: usize, stream: &Stream) -> Figures {
+    pub(super) fn found(&self, sent: &[Sent], port: &Port, stream: &Stream) -> Figures {
         let gap = self.bench.train_gap(stream);
-        let mut found = self.corrected(figures(sent, at, &self.port, gap), stream);
+        let mut found = self.corrected(figures(sent, port, gap), stream);
         for (metric, own) in [Metric::Pd, Metric::Pdv].iter().zip(self.bench.own_delay()) {
             if let Some(value) = found.get_mut(metric) {
                 *value = (*value - own).max(0.0);
@@ -224,11 +119,7 @@ impl<B: Bench> Plan<'_, B> {
             )?;
             self.stateful("policer, stateful", stream)?;
         }
-        self.capacity(
-            "policer capacity, one port (6.1.2)",
-            &streams,
-            Metric::POLICER,
-        )
+        self.capacity(&capacity::POLICERS, &streams)
     }
 
     fn queues(&mut self) -> Result<(), B::Error> {
@@ -236,7 +127,7 @@ impl<B: Bench> Plan<'_, B> {
         for stream in &streams {
             self.hunt("burst hunt, queue (5.1.1)", stream)?;
             self.alone(
-                "queue (6.2)",
+                "queue (6.2.1)",
                 Part::Main,
                 stream,
                 stream.burst,
@@ -244,7 +135,7 @@ impl<B: Bench> Plan<'_, B> {
             )?;
             self.stateful("queue, stateful", stream)?;
         }
-        self.capacity("queue capacity, one port (6.2)", &streams, Metric::POLICER)
+        self.capacity(&capacity::QUEUES, &streams)
     }
 
     fn shapers(&mut self) -> Result<(), B::Error> {
@@ -259,25 +150,7 @@ impl<B: Bench> Plan<'_, B> {
             )?;
             self.stateful("shaper, stateful", stream)?;
         }
-        self.capacity(
-            "shaper capacity, one port (6.3.2)",
-            &streams,
-            Metric::SHAPER,
-        )
-    }
-
-    /// Profiles of one kind at once, at their own rates.
-    fn capacity(
-        &mut self,
-        name: &str,
-        streams: &[Stream],
-        columns: &'static [Metric],
-    ) -> Result<(), B::Error> {
-        if streams.len() < 2 {
-            return Ok(());
-        }
-        let own: Vec<(&Stream, Load)> = streams.iter().map(own_load).collect();
-        self.together(name, &own, columns)
+        self.capacity(&capacity::SHAPERS, &streams)
     }
 
     /// Several profiles at once, each with a flow of its own: as the file mixes them, or all
@@ -294,13 +167,19 @@ impl<B: Bench> Plan<'_, B> {
                 .collect();
             let own: u64 = streams.iter().map(|(stream, _)| stream.rate).sum();
             let load = test.load.map_or(own, flow::ByteRate::get);
-            let loads: Vec<(&Stream, Load)> = streams
+            let loads: Vec<(Stream, Load)> = streams
                 .iter()
                 .map(|(stream, share)| {
                     let rate = (load.saturating_mul(u64::from(*share)) / 100).max(1);
                     let interval = time_of(stream.burst, rate);
                     let burst = stream.burst;
-                    (*stream, Load { burst, interval })
+                    let port = 0;
+                    let load = Load {
+                        burst,
+                        interval,
+                        port,
+                    };
+                    ((*stream).clone(), load)
                 })
                 .collect();
             let shares: Vec<String> = test.class.iter().map(|it| it.share.to_string()).collect();
@@ -311,9 +190,43 @@ impl<B: Bench> Plan<'_, B> {
         if config.concurrent.is_empty() && both {
             let policers = config.policer.iter().map(Stream::policer);
             let shapers = config.shaper.iter().map(Stream::shaper);
-            let streams: Vec<Stream> = policers.chain(shapers).collect();
+            let loads: Vec<(Stream, Load)> = policers
+                .chain(shapers)
+                .map(|stream| {
+                    let load = Load::own(&stream, 0);
+                    (stream, load)
+                })
+                .collect();
             let name = "concurrent, policers in and shapers out (6.4)";
-            self.capacity(name, &streams, Metric::STATELESS)?;
+            self.together(name, &loads, Metric::STATELESS)?;
+        }
+        self.concurrent_stateful(&all)
+    }
+
+    /// Several profiles under TCP at once: as the file has them, or all with a bulk transfer each.
+    fn concurrent_stateful(&mut self, all: &[Stream]) -> Result<(), B::Error> {
+        let config = self.config;
+        let named = |name: &String| all.iter().find(|stream| stream.name == *name);
+        for test in &config.stateful {
+            let loads: Vec<(&Stream, Pattern)> = test
+                .class
+                .iter()
+                .filter_map(|class| {
+                    let stream = named(&class.profile)?;
+                    let pattern = Pattern::new(config, &class.pattern, class.sessions, stream.rate);
+                    Some((stream, pattern))
+                })
+                .collect();
+            let name = format!("concurrent stateful, {} (6.4)", test.name);
+            self.under_tcp(&name, Part::Other, &loads, Metric::STATEFUL_TOGETHER)?;
+        }
+        if config.stateful.is_empty() && all.len() > 1 {
+            let loads: Vec<(&Stream, Pattern)> = all
+                .iter()
+                .map(|stream| (stream, Pattern::new(config, BULK, 1, stream.rate)))
+                .collect();
+            let name = "concurrent stateful, a transfer each (6.4)";
+            self.under_tcp(name, Part::Other, &loads, Metric::STATEFUL_TOGETHER)?;
         }
         Ok(())
     }
@@ -330,12 +243,13 @@ impl<B: Bench> Plan<'_, B> {
         let load = Load {
             burst,
             interval: stream.interval(burst),
+            port: 0,
         };
         let mut runs = Vec::new();
         for mut random in self.seeds() {
             let mut sent = self.port.send(&[load.from(&mut random)]);
             self.bench.pass(&mut sent, &[stream])?;
-            runs.push(self.found(&sent, 0, stream));
+            runs.push(self.found(&sent, &self.port, stream));
             self.bench.ran();
         }
         self.tests.push(Test {
@@ -343,7 +257,7 @@ impl<B: Bench> Plan<'_, B> {
             part,
             profile: stream.name.clone(),
             setting: load.setting(),
-            columns,
+            columns: columns.to_vec(),
             runs,
         });
         Ok(())
@@ -352,21 +266,16 @@ impl<B: Bench> Plan<'_, B> {
     fn together(
         &mut self,
         name: &str,
-        loads: &[(&Stream, Load)],
+        loads: &[(Stream, Load)],
         columns: &'static [Metric],
     ) -> Result<(), B::Error> {
-        let streams: Vec<&Stream> = loads.iter().map(|(stream, _)| *stream).collect();
-        let mut each: Vec<Vec<Figures>> = vec![Vec::new(); streams.len()];
-        for mut random in self.seeds() {
-            let bursts: Vec<Bursts> = loads
-                .iter()
-                .map(|(_, load)| load.from(&mut random))
-                .collect();
-            let mut sent = self.port.send(&bursts);
-            self.bench.pass(&mut sent, &streams)?;
+        let port = self.port;
+        let mut each: Vec<Vec<Figures>> = vec![Vec::new(); loads.len()];
+        for random in self.seeds() {
+            let found = self.at_once(loads, &port, random)?;
             self.bench.ran();
-            for (at, (stream, runs)) in streams.iter().zip(&mut each).enumerate() {
-                runs.push(self.found(&sent, at, stream));
+            for (figures, runs) in found.into_iter().zip(&mut each) {
+                runs.push(figures);
             }
         }
         for ((stream, load), runs) in loads.iter().zip(each) {
@@ -375,29 +284,76 @@ impl<B: Bench> Plan<'_, B> {
                 part: Part::Other,
                 profile: stream.name.clone(),
                 setting: load.setting(),
-                columns,
+                columns: columns.to_vec(),
                 runs,
             });
         }
         Ok(())
     }
 
+    /// Sends `loads` at once for as long as `port` says: the figures of each.
+    pub(super) fn at_once(
+        &mut self,
+        loads: &[(Stream, Load)],
+        port: &Port,
+        mut random: Xoshiro256PlusPlus,
+    ) -> Result<Vec<Figures>, B::Error> {
+        let streams: Vec<&Stream> = loads.iter().map(|(stream, _)| stream).collect();
+        let bursts: Vec<Bursts> = loads
+            .iter()
+            .map(|(_, load)| load.from(&mut random))
+            .collect();
+        let mut sent = port.send(&bursts);
+        self.bench.pass(&mut sent, &streams)?;
+        // Stable, so that each stream's packets stay in the order of time.
+        sent.sort_by_key(|packet| packet.stream);
+        let mut rest = sent.as_slice();
+        let mut found = Vec::new();
+        for (at, stream) in streams.iter().enumerate() {
+            let count = rest.partition_point(|packet| packet.stream <= at);
+            let (own, others) = rest.split_at(count);
+            found.push(self.found(own, port, stream));
+            rest = others;
+        }
+        Ok(found)
+    }
+
     fn stateful(&mut self, name: &str, stream: &Stream) -> Result<(), B::Error> {
-        let pattern = Pattern::new(&self.port, stream.rate, self.config.rtt.get());
-        let mut runs = Vec::new();
+        let pattern = Pattern::new(self.config, BULK, 1, stream.rate);
+        let loads = [(stream, pattern)];
+        self.under_tcp(name, Part::Stateful, &loads, Metric::STATEFUL)
+    }
+
+    fn under_tcp(
+        &mut self,
+        name: &str,
+        part: Part,
+        loads: &[(&Stream, Pattern)],
+        columns: &'static [Metric],
+    ) -> Result<(), B::Error> {
+        let each: Vec<(&Stream, &Pattern)> = loads
+            .iter()
+            .map(|(stream, pattern)| (*stream, pattern))
+            .collect();
+        let mut all: Vec<Vec<Figures>> = vec![Vec::new(); loads.len()];
         for mut random in self.seeds() {
             let first = random.next_u64() % super::NANOS;
-            runs.push(self.bench.transfer(&pattern, stream, first)?);
+            let found = self.bench.transfers(&each, first)?;
             self.bench.ran();
+            for (figures, runs) in found.into_iter().zip(&mut all) {
+                runs.push(figures);
+            }
         }
-        self.tests.push(Test {
-            name: name.to_owned(),
-            part: Part::Stateful,
-            profile: stream.name.clone(),
-            setting: self.bench.words(&pattern),
-            columns: Metric::STATEFUL,
-            runs,
-        });
+        for ((stream, pattern), runs) in loads.iter().zip(all) {
+            self.tests.push(Test {
+                name: name.to_owned(),
+                part,
+                profile: stream.name.clone(),
+                setting: self.bench.words(pattern),
+                columns: columns.to_vec(),
+                runs,
+            });
+        }
         Ok(())
     }
 
@@ -428,7 +384,7 @@ impl<B: Bench> Plan<'_, B> {
             part: Part::Hunt,
             profile: stream.name.clone(),
             setting: format!("steps of {step} B from {} B", stream.burst),
-            columns: &[Metric::Bsa, Metric::BsaCorrected],
+            columns: vec![Metric::Bsa, Metric::BsaCorrected],
             runs: vec![found],
         });
         Ok(())
@@ -444,6 +400,7 @@ impl<B: Bench> Plan<'_, B> {
             size,
             interval: u64::MAX,
             start: 0,
+            port: 0,
         };
         let mut sent = port.send(&[once]);
         self.bench.pass(&mut sent, &[stream])?;
@@ -451,46 +408,18 @@ impl<B: Bench> Plan<'_, B> {
     }
 }
 
-fn own_load(stream: &Stream) -> (&Stream, Load) {
-    let burst = stream.burst;
-    let interval = stream.interval(burst);
-    (stream, Load { burst, interval })
-}
-
+/// The columns of the RFC's tables, each a run of its figures.
 impl Metric {
-    const POLICER: &'static [Self] = &[
-        Self::Bsa,
-        Self::BsaCorrected,
-        Self::Lp,
-        Self::Oos,
-        Self::Pd,
-        Self::Pdv,
-    ];
-    const SHAPER: &'static [Self] = &[
-        Self::Lp,
-        Self::Oos,
-        Self::Pd,
-        Self::Pdv,
-        Self::Sr,
-        Self::Sbb,
-        Self::Sbi,
-    ];
-    const STATELESS: &'static [Self] = &[
-        Self::Bsa,
-        Self::BsaCorrected,
-        Self::Lp,
-        Self::Oos,
-        Self::Pd,
-        Self::Pdv,
-        Self::Sr,
-        Self::Sbb,
-        Self::Sbi,
-    ];
-    const STATEFUL: &'static [Self] = &[
+    pub(super) const POLICER: &'static [Self] = Self::ALL.split_at(6).0;
+    pub(super) const SHAPER: &'static [Self] = Self::ALL.split_at(9).0.split_at(2).1;
+    const STATELESS: &'static [Self] = Self::ALL.split_at(9).0;
+    const STATEFUL: &'static [Self] = Self::ALL.split_at(9).1;
+    const STATEFUL_TOGETHER: &'static [Self] = &[
         Self::Ttpet,
         Self::TtpetMin,
         Self::TtpetMax,
         Self::Efficiency,
         Self::BufferDelay,
+        Self::Sr,
     ];
 }

@@ -22,8 +22,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use traffic::trace::Recorded;
 
+use super::capacity;
 use super::config::Config;
-use super::procedures::{Bench, Stream, run_on};
+use super::procedures::{Bench, run_on};
+use super::profile::Stream;
 use super::stateful::Pattern;
 use super::streams::{Bursts, Port, Sent, figures};
 use super::{Figures, Metric, Test};
@@ -114,10 +116,9 @@ pub fn run_against(
     let runtime = runtime()?;
     let mut bench = Bed::set_up(config, against, runtime, progress, stop)?;
     let mut tests = Vec::new();
-    let ended = match bench.calibrate(config) {
-        Ok(()) => run_on(config, &mut bench, &mut tests),
-        Err(end) => Err(end),
-    };
+    let known = bench.log_everybody_in(config).map_err(End::Failed);
+    let ready = known.and_then(|()| bench.calibrate(config));
+    let ended = ready.and_then(|()| run_on(config, &mut bench, &mut tests));
     let own_delay = bench.own_delay();
     bench.tear_down()?;
     let interrupted = match ended {
@@ -153,8 +154,8 @@ enum Way {
     By(Via),
     Own {
         server: Box<Server>,
-        /// Profiles in the order of their users.
-        profiles: Vec<String>,
+        /// Profile and customer in the order of their users.
+        customers: Vec<(String, u32)>,
     },
 }
 
@@ -162,8 +163,10 @@ impl Way {
     fn via(&self, stream: &Stream) -> Via {
         match self {
             Self::By(via) => external::for_user(via.clone(), &stream.user),
-            Self::Own { server, profiles } => {
-                let at = profiles.iter().position(|name| *name == stream.name);
+            Self::Own { server, customers } => {
+                let mut known = customers.iter();
+                let at = known
+                    .position(|(name, number)| *name == stream.name && *number == stream.customer);
                 Via::Socks5 {
                     proxy: server.address().into(),
                     credentials: Some(Credentials {
@@ -176,9 +179,27 @@ impl Way {
     }
 }
 
-/// The name of a profile's user at our own proxy.
+/// The name of a customer's user at our own proxy.
 fn account(at: usize) -> String {
-    format!("profile-{at}")
+    format!("customer-{at}")
+}
+
+/// Every customer of every profile that any of the tests has.
+fn customers(config: &Config) -> Vec<Stream> {
+    let kinds = [
+        config.policer.len(),
+        config.queue.len(),
+        config.shaper.len(),
+    ];
+    let kind_of = kinds
+        .iter()
+        .flat_map(|count| std::iter::repeat_n(*count, *count));
+    let mut all = Vec::new();
+    for (stream, count) in Stream::all(config).into_iter().zip(kind_of) {
+        let most = capacity::most_customers(config, &stream, count);
+        all.extend((0..most).map(|number| stream.of_customer(number)));
+    }
+    all
 }
 
 /// What our proxy is told: a stream's bucket is as deep as CBS + EBS.
@@ -209,7 +230,7 @@ impl<'a> Bed<'a> {
         let (way, address) = match against {
             Against::By { via, target } => (Way::By(external::with_password(via)), *target),
             Against::Own => {
-                let streams = Stream::all(config);
+                let streams = customers(config);
                 let users = streams.iter().enumerate().map(|(at, stream)| NewUser {
                     name: account(at),
                     password: PASSWORD.as_bytes().to_vec(),
@@ -217,9 +238,12 @@ impl<'a> Bed<'a> {
                 });
                 let users = users.collect();
                 let server = Box::new(runtime.block_on(Server::with(users, |_| ()))?);
-                let profiles = streams.into_iter().map(|stream| stream.name).collect();
+                let customers = streams
+                    .into_iter()
+                    .map(|stream| (stream.name, stream.customer))
+                    .collect();
                 let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
-                (Way::Own { server, profiles }, any)
+                (Way::Own { server, customers }, any)
             }
         };
         let target = runtime.block_on(Target::bind(address, SocketOptions::default()));
@@ -239,6 +263,14 @@ impl<'a> Bed<'a> {
             unloaded: Vec::new(),
             at_rest: None,
         })
+    }
+
+    /// Whether the server knows every user of the plan: better now than after an hour of tests.
+    fn log_everybody_in(&self, config: &Config) -> Result<(), ServerError> {
+        for stream in customers(config) {
+            self.open(&stream, &self.way.via(&stream))?;
+        }
+        Ok(())
     }
 
     fn tear_down(self) -> Result<(), ServerError> {
@@ -263,12 +295,13 @@ impl<'a> Bed<'a> {
             size,
             interval: stream.interval(size),
             start: 0,
+            port: 0,
         };
         let mut sent = port.send(&[bursts]);
         let gap = self.train_gap(&stream);
         let logs = self.drive(&sent, &[(&stream, Via::Direct)], 0)?;
         note_arrivals(&mut sent, 0, &logs, u64::MAX);
-        let found = figures(&sent, 0, &port, gap);
+        let found = figures(&sent, &port, gap);
         self.own_delay =
             [Metric::Pd, Metric::Pdv].map(|metric| found.get(&metric).copied().unwrap_or_default());
         Ok(())
@@ -383,9 +416,14 @@ impl Bench for Bed<'_> {
         Ok(())
     }
 
-    fn transfer(&mut self, pattern: &Pattern, stream: &Stream, first: u64) -> Result<Figures, End> {
-        let found = self.transfers(pattern, stream, first)?;
-        self.rest(&[stream]);
+    fn transfers(
+        &mut self,
+        loads: &[(&Stream, &Pattern)],
+        first: u64,
+    ) -> Result<Vec<Figures>, End> {
+        let found = self.under_tcp(loads, first)?;
+        let streams: Vec<&Stream> = loads.iter().map(|(stream, _)| *stream).collect();
+        self.rest(&streams);
         Ok(found)
     }
 
@@ -400,29 +438,34 @@ impl Bench for Bed<'_> {
 
     fn words(&self, pattern: &Pattern) -> String {
         format!(
-            "transfers of {} B, at most {} B under way, without a delay emulator, {} packets at once each second",
-            pattern.bytes(),
+            "{}, at most {} B under way, without a delay emulator, {} packets at once each second",
+            pattern.objects_in_words(),
             transfer::window(pattern),
             super::stateful::MICRO_BURST,
         )
     }
 }
 
-/// How many runs there will be, but those of hunts.
+/// How many runs there will be at most, but those of hunts.
 fn runs(config: &Config) -> u64 {
-    let [policers, queues, shapers] = [
-        config.policer.len(),
-        config.queue.len(),
-        config.shaper.len(),
-    ]
-    .map(|count| count as u64);
-    let alone = policers * 3 + queues * 2 + shapers * 2;
-    let together = u64::from(policers > 1) + u64::from(queues > 1) + u64::from(shapers > 1);
-    let concurrent = match config.concurrent.len() as u64 {
-        0 => u64::from(policers > 0 && shapers > 0),
-        tests => tests,
-    };
-    (alone + together + concurrent) * u64::from(config.runs)
+    let alone = [
+        (config.policer.len(), 3),
+        (config.queue.len(), 2),
+        (config.shaper.len(), 2),
+    ];
+    let profiles: usize = alone.iter().map(|(count, _)| count).sum();
+    let mut tests = alone
+        .iter()
+        .map(|(count, each)| count * each)
+        .sum::<usize>();
+    for (count, _) in alone.into_iter().filter(|(count, _)| *count > 0) {
+        tests += 1 + usize::from(config.capacity.is_some());
+        tests += if config.ports > 1 { count + 1 } else { 0 };
+    }
+    let both = !config.policer.is_empty() && !config.shaper.is_empty();
+    tests += config.concurrent.len().max(usize::from(both));
+    tests += config.stateful.len().max(usize::from(profiles > 1));
+    tests as u64 * u64::from(config.runs)
 }
 
 /// A flow that sends `packets` when they are due.

@@ -1,308 +1,406 @@
-//! The stateful tests: a bulk transfer again and again over a modelled TCP (Reno
-//! with NewReno recovery, RFC 5681 and 6582; one round trip of delay, nothing lost
-//! on the way back), and a micro burst each second beside it.
+//! The stateful tests: TCP test patterns again and again on every session of every profile at
+//! once, and a micro burst each second beside them.
+//!
+//! Senders are those of the closed loops (selective acknowledgements, Reno or CUBIC); one round
+//! trip of delay, nothing lost on the way back. All profiles share the line.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 
+use super::config::{BULK, Config, Tcp};
 use super::streams::{Element, Port};
 use super::{Figures, Metric, NANOS, real, time_of};
+use crate::driver::model::tcp::{Segment, Sender};
+use crate::scenario::Congestion;
+use flow::Timestamp;
 
 /// Packets of a micro burst.
 pub(super) const MICRO_BURST: u64 = 10;
-/// The receive window in bandwidth-delay products: RFC 7640 asks for 1.1 to 1.5.
+/// The receive window of all sessions in bandwidth-delay products: RFC 7640 asks for 1.1 to 1.5.
 const WINDOW: f64 = 1.3;
-/// The least retransmission time-out (RFC 6298 allows less than its 1 s if measured so; Linux takes this).
-const LEAST_TIMEOUT: u64 = 200_000_000;
+/// How long beyond the run the first pattern of a session may take.
+const PATIENCE: u64 = 3_600 * NANOS;
 
-/// What is transferred.
-#[derive(Clone, Copy, Debug)]
+/// What the sessions of one profile transfer.
+#[derive(Clone, Debug)]
 pub(super) struct Pattern {
-    port: Port,
+    name: String,
     rtt: u64,
-    /// Segments of a transfer: what two seconds at the limit hold.
-    segments: u64,
-    window: f64,
+    congestion: Congestion,
+    /// Bytes of each object of a pattern.
+    objects: Vec<u64>,
+    /// Nanoseconds between an object's arrival and the next one's start.
+    pub(super) pause: u64,
+    pub(super) sessions: u32,
+    /// Bytes of one session's receive window.
+    window: u64,
 }
 
 impl Pattern {
-    pub(super) fn new(port: &Port, rate: u64, rtt: u64) -> Self {
-        let product = real(rate) * real(rtt) / real(NANOS) / real(port.packet);
+    /// The pattern called `name` for `sessions` connections that share `rate`.
+    pub(super) fn new(config: &Config, name: &str, sessions: u32, rate: u64) -> Self {
+        let port = Port::of(config);
+        let sessions = sessions.max(1);
+        let share = rate / u64::from(sessions);
+        let rtt = config.rtt.get();
+        let named = config.pattern.iter().find(|one| one.name == name);
+        // What two seconds at the limit hold, in whole packets.
+        let transfer = (share * 2).div_ceil(port.packet).max(10) * port.packet;
         Self {
-            port: *port,
+            name: name.to_owned(),
             rtt,
-            segments: (rate * 2).div_ceil(port.packet).max(10),
-            window: (product * WINDOW).max(4.0),
+            congestion: match config.tcp {
+                Tcp::Reno => Congestion::Reno,
+                Tcp::Cubic => Congestion::Cubic,
+            },
+            objects: named.map_or_else(
+                || vec![transfer],
+                |one| one.objects.iter().map(|object| object.get()).collect(),
+            ),
+            pause: named.map_or(0, |one| one.pause.get()),
+            sessions,
+            window: window(share, rtt, port.packet),
         }
     }
 
-    /// Bytes of a transfer.
-    pub(super) const fn bytes(&self) -> u64 {
-        self.segments.saturating_mul(self.port.packet)
+    /// Bytes of a pattern.
+    pub(super) fn bytes(&self) -> u64 {
+        self.objects.iter().sum()
     }
 
-    /// Bytes of the receive window: RFC 7640 asks for 1.1 to 1.5 bandwidth-delay products.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a positive number of packets; a float's cast saturates"
-    )]
+    /// Bytes of each object.
+    pub(super) fn objects(&self) -> &[u64] {
+        &self.objects
+    }
+
+    /// Bytes of one session's receive window.
     pub(super) const fn window_bytes(&self) -> u64 {
-        (self.window as u64).saturating_mul(self.port.packet)
+        self.window
+    }
+
+    /// "transfers of 25000000 B", and what belongs to them.
+    pub(super) fn objects_in_words(&self) -> String {
+        let sessions = match self.sessions {
+            1 => String::new(),
+            more => format!("{more} sessions, "),
+        };
+        if self.name == BULK {
+            return format!("{sessions}transfers of {} B", self.bytes());
+        }
+        format!(
+            "{sessions}{} ({} objects, {} B, pauses of {:.0} ms)",
+            self.name,
+            self.objects.len(),
+            self.bytes(),
+            real(self.pause) / 1e6
+        )
     }
 
     pub(super) fn setting(&self) -> String {
         format!(
-            "transfers of {} packets, window {:.0} packets, round trip {:.0} ms, {MICRO_BURST} packets at once each second",
-            self.segments,
+            "{}, window {} B, round trip {:.0} ms, {}, {MICRO_BURST} packets at once each second",
+            self.objects_in_words(),
             self.window,
-            real(self.rtt) / 1e6
+            real(self.rtt) / 1e6,
+            match self.congestion {
+                Congestion::Reno => "Reno",
+                Congestion::Cubic => "CUBIC",
+            },
         )
     }
-
-    /// Transfers through `element` until the end of the run, micro bursts from `first` on.
-    pub(super) fn run(&self, element: &mut Element, first: u64) -> Figures {
-        let mut path = Path {
-            pattern: *self,
-            element,
-            micro: first,
-            free: 0,
-        };
-        let (mut now, mut times, mut sums) = (0, Vec::new(), Counts::default());
-        while now < self.port.duration {
-            let (end, counts) = Transfer::new(*self).run(&mut path, now);
-            times.push(real(end - now) / real(NANOS));
-            sums.add(&counts);
-            now = end;
-        }
-        let mean = times.iter().sum::<f64>() / real(times.len().max(1) as u64);
-        let rtt = sums.rtt_sum / real(sums.rtt_samples.max(1));
-        let sent = real(sums.sent.max(1));
-        Figures::from([
-            (Metric::Ttpet, mean),
-            (
-                Metric::TtpetMin,
-                times.iter().copied().fold(f64::INFINITY, f64::min),
-            ),
-            (Metric::TtpetMax, times.iter().copied().fold(0.0, f64::max)),
-            (Metric::Efficiency, (sent - real(sums.again)) / sent * 100.0),
-            (Metric::BufferDelay, (rtt / real(self.rtt) - 1.0) * 100.0),
-        ])
-    }
 }
 
-/// Line and limiter, shared by transfers and micro bursts.
-struct Path<'a> {
-    pattern: Pattern,
-    element: &'a mut Element,
-    /// When the next micro burst is due.
-    micro: u64,
-    /// When the line is free again.
-    free: u64,
+/// Bytes in whole packets, four of them at least.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a positive number of packets; a float's cast saturates"
+)]
+fn window(rate: u64, rtt: u64, packet: u64) -> u64 {
+    let product = real(rate) * real(rtt) / real(NANOS) / real(packet);
+    ((product * WINDOW) as u64).max(4).saturating_mul(packet)
 }
 
-impl Path<'_> {
-    /// When what is sent at `now` arrives back as an acknowledgement; `None` if it is lost.
-    fn send(&mut self, now: u64) -> Option<u64> {
-        let packet = self.pattern.port.packet;
-        while self.micro <= now {
-            let at = self.micro;
-            for _ in 0..MICRO_BURST {
-                self.through(at, packet);
-            }
-            self.micro += NANOS;
-        }
-        let left = self.through(now, packet)?;
-        Some(left + self.pattern.rtt)
-    }
-
-    fn through(&mut self, now: u64, size: u64) -> Option<u64> {
-        let at = now.max(self.free);
-        self.free = at + time_of(size, self.pattern.port.line);
-        self.element.pass(at, size)
-    }
+/// Runs all `profiles` at once from rest, micro bursts from `first` on: the figures of each.
+pub(super) fn run(port: &Port, profiles: Vec<(&Pattern, Element)>, first: u64) -> Vec<Figures> {
+    let mut simulation = Simulation::new(port, profiles, first);
+    simulation.go();
+    simulation
+        .profiles
+        .iter()
+        .map(|profile| profile.figures(port))
+        .collect()
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+/// A limiter with what is sent to it.
+struct Profile<'a> {
+    pattern: &'a Pattern,
+    element: Element,
     sent: u64,
     again: u64,
     rtt_sum: f64,
     rtt_samples: u64,
+    /// Bytes acknowledged before the end of the run.
+    bytes: u64,
+    /// Seconds of each pattern.
+    times: Vec<f64>,
 }
 
-impl Counts {
-    fn add(&mut self, other: &Self) {
-        self.sent += other.sent;
-        self.again += other.again;
-        self.rtt_sum += other.rtt_sum;
-        self.rtt_samples += other.rtt_samples;
+impl Profile<'_> {
+    fn figures(&self, port: &Port) -> Figures {
+        let sent = real(self.sent.max(1));
+        let mut figures = Figures::from([
+            (Metric::Efficiency, (sent - real(self.again)) / sent * 100.0),
+            (
+                Metric::Sr,
+                real(self.bytes) / (real(port.duration) / real(NANOS)),
+            ),
+        ]);
+        if self.rtt_samples > 0 {
+            let mean = self.rtt_sum / real(self.rtt_samples);
+            let above = mean / real(self.pattern.rtt) - 1.0;
+            figures.insert(Metric::BufferDelay, above * 100.0);
+        }
+        figures.extend(times(&self.times));
+        figures
     }
 }
 
-/// What happens at the sender.
+/// TTPET: mean, least and most of `seconds`; none of none.
+pub(super) fn times(seconds: &[f64]) -> Vec<(Metric, f64)> {
+    if seconds.is_empty() {
+        return Vec::new();
+    }
+    let each = || seconds.iter().copied();
+    vec![
+        (
+            Metric::Ttpet,
+            each().sum::<f64>() / real(seconds.len() as u64),
+        ),
+        (Metric::TtpetMin, each().fold(f64::INFINITY, f64::min)),
+        (Metric::TtpetMax, each().fold(0.0, f64::max)),
+    ]
+}
+
+/// What happens next; of a session, or of a profile (micro bursts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// The acknowledgement that this segment caused, sent first at that instant.
-    Acknowledged { segment: u64, sent: u64 },
-    /// The time-out of this number.
-    TimeOut { number: u64 },
+    /// The acknowledgement of a segment that was sent at that instant, on that connection.
+    Acknowledged {
+        connection: u64,
+        sent: u64,
+        segment: Segment,
+    },
+    /// The timer of this number of a connection.
+    TimeOut { connection: u64, number: u64 },
+    /// The next object is sent.
+    Object,
+    /// Packets all at once.
+    MicroBurst,
 }
 
-/// One transfer: RFC 5681's sender, counted in segments.
-struct Transfer {
-    pattern: Pattern,
-    events: BinaryHeap<Reverse<(u64, Event)>>,
-    window: f64,
-    threshold: f64,
-    /// The first segment that is not acknowledged.
-    una: u64,
-    next: u64,
+/// One connection after the other, a pattern on each.
+struct Session {
+    profile: usize,
+    sender: Sender,
+    connection: u64,
+    /// The object that is under way.
+    object: usize,
+    /// Bytes of this connection up to the end of that object.
+    due: u64,
+    /// One beyond the last byte that was sent.
     highest: u64,
-    duplicates: u32,
-    /// Fast recovery lasts until this is acknowledged.
-    recover: Option<u64>,
-    received: BTreeSet<u64>,
-    time_out: u64,
-    time_out_number: u64,
-    counts: Counts,
+    begun: u64,
+    completed: bool,
 }
 
-impl Transfer {
-    fn new(pattern: Pattern) -> Self {
-        Self {
-            pattern,
-            events: BinaryHeap::new(),
-            window: 10.0,
-            threshold: f64::INFINITY,
-            una: 0,
-            next: 0,
-            highest: 0,
-            duplicates: 0,
-            recover: None,
-            received: BTreeSet::new(),
-            time_out: LEAST_TIMEOUT.max(pattern.rtt * 3),
-            time_out_number: 0,
-            counts: Counts::default(),
-        }
-    }
+struct Simulation<'a> {
+    port: Port,
+    /// When the line is free again.
+    free: u64,
+    profiles: Vec<Profile<'a>>,
+    sessions: Vec<Session>,
+    queue: BinaryHeap<Reverse<(u64, usize, Event)>>,
+}
 
-    /// From `start` until everything is acknowledged: when that is, and what it took.
-    fn run(mut self, path: &mut Path<'_>, start: u64) -> (u64, Counts) {
-        self.fill(path, start);
-        self.arm(start);
-        let mut now = start;
-        while self.una < self.pattern.segments {
-            let Some(Reverse((at, event))) = self.events.pop() else {
-                break;
-            };
-            now = at;
-            match event {
-                Event::Acknowledged { segment, sent } => {
-                    self.acknowledged(path, now, segment, sent)
-                }
-                Event::TimeOut { number } if number == self.time_out_number => {
-                    self.timed_out(path, now)
-                }
-                Event::TimeOut { .. } => {}
-            }
-        }
-        (now.max(start + 1), self.counts)
-    }
-
-    fn acknowledged(&mut self, path: &mut Path<'_>, now: u64, segment: u64, sent: u64) {
-        self.counts.rtt_sum += real(now - sent);
-        self.counts.rtt_samples += 1;
-        self.received.insert(segment);
-        let mut upto = self.una;
-        while self.received.remove(&upto) {
-            upto += 1;
-        }
-        if upto > self.una {
-            self.advance(path, now, upto);
-        } else if segment >= self.una {
-            self.duplicate(path, now);
-        }
-        self.fill(path, now);
-    }
-
-    fn advance(&mut self, path: &mut Path<'_>, now: u64, upto: u64) {
-        let newly = real(upto - self.una);
-        self.una = upto;
-        self.next = self.next.max(upto);
-        self.duplicates = 0;
-        self.time_out = LEAST_TIMEOUT.max(self.pattern.rtt * 3);
-        match self.recover {
-            Some(recover) if upto < recover => {
-                // A partial acknowledgement (RFC 6582, section 3.2).
-                self.window = (self.window - newly + 1.0).max(1.0);
-                self.transmit(path, now, upto);
-            }
-            Some(_) => {
-                self.recover = None;
-                self.window = self.threshold;
-            }
-            None if self.window < self.threshold => self.window += newly,
-            None => self.window += newly / self.window,
-        }
-        self.arm(now);
-    }
-
-    fn duplicate(&mut self, path: &mut Path<'_>, now: u64) {
-        self.duplicates += 1;
-        if self.recover.is_some() {
-            self.window += 1.0;
-        } else if self.duplicates == 3 {
-            self.threshold = (self.flight() / 2.0).max(2.0);
-            self.window = self.threshold + 3.0;
-            self.recover = Some(self.next);
-            self.transmit(path, now, self.una);
-            self.arm(now);
-        }
-    }
-
-    fn timed_out(&mut self, path: &mut Path<'_>, now: u64) {
-        self.threshold = (self.flight() / 2.0).max(2.0);
-        self.window = 1.0;
-        self.recover = None;
-        self.duplicates = 0;
-        self.next = self.una;
-        self.time_out = (self.time_out * 2).min(60 * NANOS);
-        self.fill(path, now);
-        self.arm(now);
-    }
-
-    fn flight(&self) -> f64 {
-        real(self.next - self.una)
-    }
-
-    /// Sends what the window allows.
-    fn fill(&mut self, path: &mut Path<'_>, now: u64) {
-        let window = self.window.min(self.pattern.window);
-        while self.next < self.pattern.segments && self.flight() + 1.0 <= window {
-            // What the receiver already holds is not sent again after a time-out.
-            if !self.received.contains(&self.next) {
-                self.transmit(path, now, self.next);
-            }
-            self.next += 1;
-        }
-    }
-
-    fn transmit(&mut self, path: &mut Path<'_>, now: u64, segment: u64) {
-        self.counts.sent += 1;
-        self.counts.again += u64::from(segment < self.highest);
-        self.highest = self.highest.max(segment + 1);
-        if let Some(back) = path.send(now) {
-            self.events
-                .push(Reverse((back, Event::Acknowledged { segment, sent: now })));
-        }
-    }
-
-    fn arm(&mut self, now: u64) {
-        self.time_out_number += 1;
-        let event = Event::TimeOut {
-            number: self.time_out_number,
+impl<'a> Simulation<'a> {
+    fn new(port: &Port, profiles: Vec<(&'a Pattern, Element)>, first: u64) -> Self {
+        let mut simulation = Self {
+            port: *port,
+            free: 0,
+            profiles: Vec::new(),
+            sessions: Vec::new(),
+            queue: BinaryHeap::new(),
         };
-        self.events.push(Reverse((now + self.time_out, event)));
+        for (at, (pattern, element)) in profiles.into_iter().enumerate() {
+            simulation.push(first, at, Event::MicroBurst);
+            for _ in 0..pattern.sessions {
+                simulation.push(0, simulation.sessions.len(), Event::Object);
+                simulation.sessions.push(Session {
+                    profile: at,
+                    sender: Sender::new(pattern.congestion, port.packet),
+                    connection: 0,
+                    object: 0,
+                    due: 0,
+                    highest: 0,
+                    begun: 0,
+                    completed: false,
+                });
+            }
+            simulation.profiles.push(Profile {
+                pattern,
+                element,
+                sent: 0,
+                again: 0,
+                rtt_sum: 0.0,
+                rtt_samples: 0,
+                bytes: 0,
+                times: Vec::new(),
+            });
+        }
+        simulation
+    }
+
+    fn push(&mut self, at: u64, index: usize, event: Event) {
+        self.queue.push(Reverse((at, index, event)));
+    }
+
+    /// Until the end of the run, and until every session has had a pattern whole.
+    fn go(&mut self) {
+        let end = self.port.duration;
+        while let Some(Reverse((now, index, event))) = self.queue.pop() {
+            let over = now >= end && self.sessions.iter().all(|session| session.completed);
+            if over || now > end.saturating_add(PATIENCE) {
+                break;
+            }
+            match event {
+                Event::MicroBurst => self.micro_burst(now, index),
+                Event::Object => self.object(now, index),
+                Event::Acknowledged {
+                    connection,
+                    sent,
+                    segment,
+                } => self.acknowledged(now, index, connection, sent, segment),
+                Event::TimeOut { connection, number } => {
+                    let session = &mut self.sessions[index];
+                    let at = Timestamp::from_nanos(now);
+                    let own = session.connection == connection;
+                    if own && session.sender.timed_out(at, number) {
+                        self.transmit(now, index);
+                    }
+                }
+            }
+        }
+    }
+
+    fn micro_burst(&mut self, now: u64, profile: usize) {
+        for _ in 0..MICRO_BURST {
+            let at = self.line(now, self.port.packet);
+            self.profiles[profile].element.pass(at, self.port.packet);
+        }
+        self.push(now + NANOS, profile, Event::MicroBurst);
+    }
+
+    /// When a packet that is sent at `now` is on the line.
+    fn line(&mut self, now: u64, size: u64) -> u64 {
+        let at = now.max(self.free);
+        self.free = at + time_of(size, self.port.line);
+        at
+    }
+
+    fn object(&mut self, now: u64, index: usize) {
+        let session = &mut self.sessions[index];
+        let pattern = self.profiles[session.profile].pattern;
+        if session.object == 0 {
+            session.begun = now;
+        }
+        session.due += pattern.objects[session.object];
+        session.open(pattern.window);
+        self.transmit(now, index);
+    }
+
+    fn acknowledged(
+        &mut self,
+        now: u64,
+        index: usize,
+        connection: u64,
+        sent: u64,
+        segment: Segment,
+    ) {
+        let session = &mut self.sessions[index];
+        let profile = &mut self.profiles[session.profile];
+        profile.rtt_sum += real(now - sent);
+        profile.rtt_samples += 1;
+        if session.connection != connection {
+            return;
+        }
+        let before = session.sender.acknowledged_to();
+        session
+            .sender
+            .acknowledged(Timestamp::from_nanos(now), segment);
+        let upto = session.sender.acknowledged_to();
+        if now < self.port.duration {
+            profile.bytes += upto - before;
+        }
+        session.open(profile.pattern.window);
+        if before < session.due && upto >= session.due {
+            self.arrived(now, index);
+        } else {
+            self.transmit(now, index);
+        }
+    }
+
+    /// An object is whole: the next one, or the pattern again on a new connection.
+    fn arrived(&mut self, now: u64, index: usize) {
+        let session = &mut self.sessions[index];
+        let profile = &mut self.profiles[session.profile];
+        session.object += 1;
+        if session.object == profile.pattern.objects.len() {
+            profile.times.push(real(now - session.begun) / real(NANOS));
+            session.completed = true;
+            session.sender = Sender::new(profile.pattern.congestion, self.port.packet);
+            session.connection += 1;
+            (session.object, session.due, session.highest) = (0, 0, 0);
+        }
+        let next = now + profile.pattern.pause;
+        self.push(next, index, Event::Object);
+    }
+
+    /// Everything that the windows allow.
+    fn transmit(&mut self, now: u64, index: usize) {
+        let at = Timestamp::from_nanos(now);
+        while let Some(segment) = self.sessions[index].sender.next(at) {
+            let size = segment.to - segment.from;
+            let on_line = self.line(now, size);
+            let session = &mut self.sessions[index];
+            let connection = session.connection;
+            let profile = &mut self.profiles[session.profile];
+            profile.sent += 1;
+            profile.again += u64::from(segment.from < session.highest);
+            session.highest = session.highest.max(segment.to);
+            if let Some(left) = profile.element.pass(on_line, size) {
+                let back = left + profile.pattern.rtt;
+                let event = Event::Acknowledged {
+                    connection,
+                    sent: now,
+                    segment,
+                };
+                self.push(back, index, event);
+            }
+        }
+        let session = &mut self.sessions[index];
+        let connection = session.connection;
+        if let Some((at, number)) = session.sender.arm(at) {
+            let event = Event::TimeOut { connection, number };
+            self.push(at.as_nanos(), index, event);
+        }
+    }
+}
+
+impl Session {
+    /// Hands over what the receiver has room for.
+    fn open(&mut self, window: u64) {
+        let room = self.sender.acknowledged_to().saturating_add(window);
+        self.sender.available(self.due.min(room));
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Bursts {
     pub(super) interval: u64,
     /// When the first starts, in nanoseconds.
     pub(super) start: u64,
+    /// On which port.
+    pub(super) port: usize,
 }
 
 /// A packet on its way.
@@ -84,7 +86,7 @@ impl Port {
         })
     }
 
-    /// All streams on this one port: where they meet, packets wait for the line.
+    /// All streams, in order of time: where they meet on a port, packets wait for its line.
     pub(super) fn send(&self, streams: &[Bursts]) -> Vec<Sent> {
         let mut sent = Vec::new();
         for (stream, bursts) in streams.iter().enumerate() {
@@ -104,25 +106,37 @@ impl Port {
             }
         }
         sent.sort_by_key(|packet| packet.at);
-        let mut free = 0;
+        let ports = streams.iter().map(|bursts| bursts.port + 1).max();
+        let mut free = vec![0; ports.unwrap_or(0)];
         for packet in &mut sent {
-            packet.at = packet.at.max(free);
-            free = packet.at + time_of(packet.size, self.line);
+            let free = &mut free[streams[packet.stream].port];
+            packet.at = packet.at.max(*free);
+            *free = packet.at + time_of(packet.size, self.line);
+        }
+        if free.len() > 1 {
+            // One port's packets may have waited while another's did not.
+            sent.sort_by_key(|packet| packet.at);
         }
         sent
     }
 }
 
-/// What became of `stream`; packets that leave within `train_gap` nanoseconds are one train.
-pub(super) fn figures(sent: &[Sent], stream: usize, port: &Port, train_gap: u64) -> Figures {
-    let own = || sent.iter().filter(move |packet| packet.stream == stream);
-    let mut delays: Vec<u64> = own().filter_map(|p| Some(p.left? - p.at)).collect();
+/// What became of the packets of one stream; packets that leave within `train_gap` nanoseconds are one train.
+pub(super) fn figures(sent: &[Sent], port: &Port, train_gap: u64) -> Figures {
+    let mut delays: Vec<u64> = sent.iter().filter_map(|p| Some(p.left? - p.at)).collect();
     delays.sort_unstable();
-    let lost = own().filter(|packet| packet.left.is_none()).count() as u64;
+    let lost = (sent.len() - delays.len()) as u64;
+    let offered: u64 = sent.iter().map(|packet| packet.size).sum();
+    let seconds = real(port.duration) / real(NANOS);
     let mut figures = Figures::from([
-        (Metric::Bsa, real(achieved(own()))),
+        (Metric::Bsa, real(achieved(sent.iter()))),
         (Metric::Lp, real(lost)),
-        (Metric::Oos, real(out_of_sequence(own()))),
+        (Metric::Oos, real(out_of_sequence(sent.iter()))),
+        (Metric::Offered, real(offered) / seconds),
+        (
+            Metric::Lost,
+            real(lost) / real(sent.len().max(1) as u64) * 100.0,
+        ),
     ]);
     if let Some(least) = delays.first() {
         let mean = delays.iter().map(|delay| real(*delay)).sum::<f64>() / real(delays.len() as u64);
@@ -133,17 +147,17 @@ pub(super) fn figures(sent: &[Sent], stream: usize, port: &Port, train_gap: u64)
     }
     let mut trains = Trains::new(train_gap);
     let mut bytes = 0;
-    for (left, size) in own().filter_map(|packet| Some((packet.left?, packet.size))) {
+    for (left, size) in sent
+        .iter()
+        .filter_map(|packet| Some((packet.left?, packet.size)))
+    {
         if left < port.duration {
             bytes += size;
         }
         trains.add(left, size);
     }
     let trains = trains.figures();
-    figures.insert(
-        Metric::Sr,
-        real(bytes) / (real(port.duration) / real(NANOS)),
-    );
+    figures.insert(Metric::Sr, real(bytes) / seconds);
     figures.extend(trains.mean().map(|mean| (Metric::Sbb, mean)));
     figures.extend(
         trains

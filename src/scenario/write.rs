@@ -2,11 +2,14 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use flow::Nanos;
 use flow::spec::{self, Fields};
 
 use super::file::{CONGESTIONS, DIRECTIONS, DRIVERS, KERNEL_LIMITERS, MODES, SENDERS};
 use super::metric::Unit;
-use super::{Algorithm, Claim, External, Process, Repetitions, Scenario, User, UserLimit, limits};
+use super::{
+    Algorithm, Claim, DriverKind, External, Process, Repetitions, Scenario, User, UserLimit, limits,
+};
 
 impl Scenario {
     /// The text of a scenario file that resolves to exactly this scenario.
@@ -39,19 +42,12 @@ impl Scenario {
     }
 
     fn write_head(&self, out: &mut String) -> fmt::Result {
-        writeln!(
+        head(
             out,
-            "# A resolved scenario: running it again gives the same model results.\n"
-        )?;
-        pair(out, "name", &self.name)?;
-        pair(out, "question", &self.question)?;
-        pair(out, "duration", self.duration)?;
-        writeln!(out, "seed = {}", self.seed)?;
-        let drivers = self.drivers.iter().map(|d| quoted(word(&DRIVERS, *d)));
-        writeln!(
-            out,
-            "drivers = [{}]",
-            drivers.collect::<Vec<_>>().join(", ")
+            [&self.name, &self.question],
+            self.duration,
+            self.seed,
+            &self.drivers,
         )?;
         pair(out, "mode", word(&MODES, self.mode))?;
         pair(out, "sender", word(&SENDERS, self.sender))?;
@@ -74,6 +70,27 @@ impl Scenario {
         let of: Vec<String> = until.of.iter().map(|name| quoted(name)).collect();
         writeln!(out, "of = [{}]", of.join(", "))
     }
+}
+
+/// What every scenario begins with: its name and question, and how it is run.
+pub(super) fn head(
+    out: &mut String,
+    [name, question]: [&str; 2],
+    duration: Nanos,
+    seed: u64,
+    drivers: &[DriverKind],
+) -> fmt::Result {
+    writeln!(
+        out,
+        "# A resolved scenario: running it again gives the same model results.\n"
+    )?;
+    pair(out, "name", name)?;
+    pair(out, "question", question)?;
+    pair(out, "duration", duration)?;
+    writeln!(out, "seed = {seed}")?;
+    let drivers = drivers.iter().map(|d| quoted(word(&DRIVERS, *d)));
+    let drivers: Vec<_> = drivers.collect();
+    writeln!(out, "drivers = [{}]", drivers.join(", "))
 }
 
 /// `[repetitions]`.
@@ -152,17 +169,20 @@ fn write_external(out: &mut String, external: &External) -> fmt::Result {
 }
 
 fn write_claim(out: &mut String, claim: &Claim) -> fmt::Result {
-    writeln!(out, "\n[[expect]]")?;
-    pair(out, "metric", &claim.metric)?;
-    if let Some(driver) = claim.driver {
-        pair(out, "driver", word(&DRIVERS, driver))?;
-    }
+    claimed(out, &claim.metric, claim.driver)?;
     for (key, name) in [("algorithm", &claim.algorithm), ("user", &claim.user)] {
         if let Some(name) = name {
             pair(out, key, name)?;
         }
     }
     bounds(out, &claim.metric, claim.at_least, claim.at_most)
+}
+
+/// What a claim begins with.
+pub(super) fn claimed(out: &mut String, metric: &str, driver: Option<DriverKind>) -> fmt::Result {
+    writeln!(out, "\n[[expect]]")?;
+    pair(out, "metric", metric)?;
+    driver.map_or(Ok(()), |driver| pair(out, "driver", word(&DRIVERS, driver)))
 }
 
 /// The bounds of a claim about `metric`.

@@ -171,7 +171,7 @@ const fn reason(why: flow::DropReason) -> DropReason {
 
 /// The `rate` and the `burst` that the policy has as parameters: windows have a
 /// limit instead, and no output is judged by what was not asked for.
-fn named_limit(policy: &Policy) -> (Option<ByteRate>, Option<ByteSize>) {
+pub(super) fn named_limit(policy: &Policy) -> (Option<ByteRate>, Option<ByteSize>) {
     match policy {
         Policy::None
         | Policy::FixedWindow { .. }

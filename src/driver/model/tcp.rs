@@ -19,7 +19,7 @@ use std::collections::BinaryHeap;
 use flow::{ByteRate, ByteSize, Limiter, Nanos, Policer, Shaper, Timestamp, Verdict};
 use traffic::{AnyGenerator, Generator as _, Send};
 
-use self::sender::{Segment, Sender};
+pub(crate) use self::sender::{Segment, Sender};
 use super::{ModelError, STOP_EVERY, UserRun};
 use crate::record::{FlowId, Recorder};
 use crate::scenario::{Mode, SenderKind, TcpSender};
@@ -163,7 +163,7 @@ impl<'a, R: Recorder, L: Limiter> Simulation<'a, R, L> {
                 generator,
                 next,
                 blocked: false,
-                sender: Sender::new(tcp.congestion),
+                sender: Sender::new(tcp.congestion, MSS),
                 pending: std::collections::VecDeque::new(),
                 written: 0,
                 received: Received::default(),

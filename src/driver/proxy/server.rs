@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 use super::{ProxyError, io_error};
 use crate::driver::policy_of;
 use crate::driver::real::plan::Run;
-use crate::driver::real::{Batch, RealError};
-use crate::scenario::Direction;
+use crate::driver::real::{Batch, RealError, Used};
+use crate::scenario::{Direction, RateChange, UserLimit};
 
 /// The password of every throw-away user.
 pub(crate) const PASSWORD: &str = "weirgate";
@@ -113,16 +113,38 @@ impl Server {
     }
 
     /// Changes what limits a user.
-    pub(in crate::driver) async fn set_limits(
-        &self,
-        name: &str,
-        limits: Limits,
-    ) -> Result<(), ProxyError> {
+    async fn set_limits(&self, name: &str, limits: Limits) -> Result<(), ProxyError> {
         let (users, name) = (self.users.clone(), name.to_owned());
         let changed = self
             .runtime
             .spawn(async move { users.set_limits(&name, limits).await });
         Ok(joined(changed.await)??)
+    }
+
+    /// Gives every user of `batch` who has the scenario's limit a new rate.
+    pub(in crate::driver) async fn change_rate(
+        &self,
+        batch: Batch<'_>,
+        change: &RateChange,
+    ) -> Result<(), ProxyError> {
+        let scenario = batch.scenario;
+        for run in batch.runs {
+            let users = scenario.users.iter().enumerate();
+            for (index, user) in users.filter(|(_, user)| user.limit == UserLimit::Reference) {
+                let policy = policy_of(user, run.algorithm).with_rate(change.rate);
+                let limits = limits(policy, scenario.direction);
+                self.set_limits(&run.user_name(index), limits).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the server itself has used.
+    pub(in crate::driver) fn used(&self) -> Used {
+        Used {
+            cpu_seconds: self.cpu(),
+            memory_bytes: None,
+        }
     }
 
     /// Gives a user an access by shadowsocks.

@@ -11,11 +11,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::ShadowsocksError;
-use crate::driver::policy_of;
 use crate::driver::proxy::server::{self, Server};
 use crate::driver::real::plan::{Run, Together};
 use crate::driver::real::{Batch, Bench, Opened, RealError, Used, io_error};
-use crate::scenario::{DriverKind, Mode, RateChange, UserLimit};
+use crate::scenario::{DriverKind, Mode, RateChange};
 
 /// The cipher of all: the one that most clients are configured with.
 const METHOD: Method = Method::Aes256Gcm;
@@ -107,25 +106,11 @@ impl Bench for Encrypted {
         batch: Batch<'_>,
         change: &RateChange,
     ) -> Result<(), ShadowsocksError> {
-        let scenario = batch.scenario;
-        for run in batch.runs {
-            let users = scenario.users.iter().enumerate();
-            for (index, user) in users.filter(|(_, user)| user.limit == UserLimit::Reference) {
-                let policy = policy_of(user, run.algorithm).with_rate(change.rate);
-                let limits = server::limits(policy, scenario.direction);
-                self.server
-                    .set_limits(&run.user_name(index), limits)
-                    .await?;
-            }
-        }
-        Ok(())
+        Ok(self.server.change_rate(batch, change).await?)
     }
 
     fn used(&self) -> Used {
-        Used {
-            cpu_seconds: self.server.cpu(),
-            memory_bytes: None,
-        }
+        self.server.used()
     }
 
     async fn tear_down(self, _: Batch<'_>) -> Result<Vec<String>, ShadowsocksError> {

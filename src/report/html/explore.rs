@@ -111,6 +111,11 @@ fn views(subject: &Subject, results: &Results) -> Vec<Value> {
             "lines": lines(&curves(&results.jitter, "gap", 1.0)
                 .into_iter().map(|(key, points)| (key, points.into_iter().map(|(x, y)| (x, y * 1e-6)).collect())).collect()),
         }),
+        json!({
+            "title": "Burstiness", "steps": false, "limit": null,
+            "x": axis("Rate", "B/s", true), "y": axis("smallest bucket", "B", true),
+            "lines": lines(&curves(&results.burstiness, "burstiness", 1.0)),
+        }),
     ];
     let has_lines = |view: &Value| {
         view["lines"]

@@ -56,6 +56,19 @@ impl Axis {
         }
     }
 
+    /// Even factors from `low` to `high`, which are positive: for what covers a decade or two, where
+    /// whole decades would leave most of the axis empty.
+    pub(super) fn log_within(unit: Unit, low: f64, high: f64) -> Self {
+        let low = low.max(1e-12);
+        Self {
+            low,
+            high: high.max(low * 1.25),
+            log: true,
+            unit,
+            scale: Scale::of(unit, high),
+        }
+    }
+
     pub(super) const fn low(&self) -> f64 {
         self.low
     }
@@ -128,11 +141,14 @@ impl Axis {
     )]
     fn decades(&self, wanted: usize) -> Vec<Tick> {
         let factor = self.unit.factor();
-        let (bottom, top) = (
-            (self.low * factor).log10().round() as i32,
-            (self.high * factor).log10().round() as i32,
-        );
-        let each = ((top - bottom) as usize).div_ceil(wanted.max(1)).max(1);
+        let (low, high) = ((self.low * factor).log10(), (self.high * factor).log10());
+        let (bottom, top) = ((low - 1e-9).ceil() as i32, (high + 1e-9).floor() as i32);
+        if high - low < 2.0 - 1e-9 && !self.is_of_decades() {
+            return self.ones_twos_and_fives(wanted);
+        }
+        let each = (top.abs_diff(bottom) as usize)
+            .div_ceil(wanted.max(1))
+            .max(1);
         (bottom..=top)
             .step_by(each)
             .map(|power| {
@@ -143,6 +159,43 @@ impl Axis {
                 }
             })
             .collect()
+    }
+
+    /// Whether both ends are powers of ten.
+    fn is_of_decades(&self) -> bool {
+        let factor = self.unit.factor();
+        [self.low, self.high].iter().all(|end| {
+            let power = (end * factor).log10();
+            (power - power.round()).abs() < 1e-9
+        })
+    }
+
+    /// 1, 2 and 5 times each power of ten that lies inside; less where that is more than `wanted`.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the exponents of positive floats, at most some hundred"
+    )]
+    fn ones_twos_and_fives(&self, wanted: usize) -> Vec<Tick> {
+        let factor = self.unit.factor();
+        let (low, high) = (self.low * factor, self.high * factor);
+        let (bottom, top) = (low.log10().floor() as i32, high.log10().floor() as i32);
+        let inside = |digits: &[f64]| -> Vec<Tick> {
+            let all = (bottom..=top).flat_map(|power| {
+                let ten = 10f64.powi(power);
+                digits.iter().map(move |digit| digit * ten)
+            });
+            all.filter(|shown| (low * (1.0 - 1e-9)..=high * (1.0 + 1e-9)).contains(shown))
+                .map(|shown| Tick {
+                    value: shown / factor,
+                    label: quantity(self.unit, shown / factor, 1),
+                })
+                .collect()
+        };
+        let sets: [&[f64]; 3] = [&[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
+        let mut ticks = sets.into_iter().map(inside);
+        ticks
+            .find(|ticks| ticks.len() <= wanted)
+            .unwrap_or_default()
     }
 
     fn decade_label(&self, value: f64, power: i32) -> String {
@@ -205,6 +258,18 @@ mod tests {
         assert_eq!(
             labels(Axis::log(Unit::Share, 0.001, 1.0), 4),
             ["0.1 %", "1 %", "10 %", "100 %"]
+        );
+    }
+
+    #[test]
+    fn less_than_two_decades_have_ticks_between() {
+        let axis = Axis::log_within(Unit::Rate, 1_250.0, 20_000.0);
+        assert_eq!(labels(axis, 9), ["2 kB/s", "5 kB/s", "10 kB/s", "20 kB/s"]);
+        assert_eq!(labels(axis, 3), ["3 kB/s", "10 kB/s"]);
+        assert!((axis.place(5_000.0) - 0.5).abs() < 1e-6);
+        assert_eq!(
+            labels(Axis::log(Unit::Bytes, 20.0, 90.0), 9),
+            ["10 B", "100 B"]
         );
     }
 

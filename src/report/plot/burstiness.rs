@@ -1,4 +1,4 @@
-//! The smallest bucket at each rate, the buckets on a logarithmic axis.
+//! The smallest bucket at each rate, both axes logarithmic.
 
 use super::axis::Axis;
 use super::frame::{Frame, Sample};
@@ -44,9 +44,9 @@ pub(in crate::report) fn scene(curve: &Curve<'_>) -> Scene {
     let rates = curve.points.iter().map(|point| as_rate(point.rate));
     let (slow, fast) = bounds(rates, curve.mean);
     let grid = Grid {
-        x: Axis::linear(Unit::Rate, slow, fast),
+        x: Axis::log_within(Unit::Rate, slow, fast),
         y: Axis::log(Unit::Bytes, low, high),
-        x_title: "Rate",
+        x_title: "Rate, logarithmic",
         y_title: "Smallest bucket, logarithmic",
         least: 300.0,
         height: 380.0,

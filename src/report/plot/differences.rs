@@ -6,12 +6,22 @@ use super::axis::Axis;
 use super::frame::Frame;
 use super::panel::Panel;
 use super::rows::{self, DELAY, JITTER, Line, Measure, OVERSHOOT, THROUGHPUT};
+use crate::report::Report;
+use crate::report::compare::{self, Pair};
 use crate::report::format::Unit;
-use crate::report::scene::{Anchor, Ink, Rect, Stroke, Style};
+use crate::report::metric::{self, Metric};
+use crate::report::scene::{Anchor, Ink, Rect, Scene, Stroke, Style};
 use crate::report::subject::Subject;
 use crate::results::Results;
 use crate::statistics::{Comparison, NOISE};
 
+/// What is drawn of two reports.
+const FIGURES: [Metric; 4] = [
+    metric::THROUGHPUT,
+    metric::DELAY_P99,
+    metric::JITTER,
+    metric::OVERSHOOT,
+];
 const MEASURES: [Measure; 4] = [THROUGHPUT, DELAY, JITTER, OVERSHOOT];
 /// Changes beyond these are written and not drawn.
 const MOST: (f64, f64) = (-1.0, 2.0);
@@ -21,6 +31,19 @@ struct Change {
     middle: f64,
     interval: Option<(f64, f64)>,
     n: usize,
+}
+
+impl Change {
+    /// The ratio of a comparison, if it has one.
+    fn of(found: &Comparison) -> Option<Self> {
+        Some(Self {
+            middle: found.ratio? - 1.0,
+            interval: found
+                .ratio_interval
+                .map(|interval| (interval.low - 1.0, interval.high - 1.0)),
+            n: found.n,
+        })
+    }
 }
 
 /// How to read it.
@@ -38,17 +61,76 @@ pub(super) fn explanation(subject: &Subject) -> String {
 /// The picture `differences.png`.
 pub(super) fn draw(frame: &mut Frame, subject: &Subject, results: &Results) {
     let lines = rows::lines(subject, results);
-    let found: Vec<Vec<Option<Change>>> = MEASURES
+    let found: Vec<(&str, Vec<Option<Change>>)> = MEASURES
         .iter()
-        .map(|measure| changes(measure, &lines))
+        .map(|measure| (measure.title, changes(measure, &lines)))
         .collect();
-    let axes: Vec<(&str, Axis)> = MEASURES
+    forest(frame, &lines, &found);
+}
+
+/// Every algorithm and driver that both reports have, `other` against `base`, and a CSV of what is
+/// drawn; `None` if they have none in common.
+pub(in crate::report) fn between(base: &Report, other: &Report) -> Option<(Scene, String)> {
+    let subjects = [Subject::of(&base.scenario), Subject::of(&other.scenario)];
+    let pairs = compare::pairs(&subjects, base, other);
+    let of_base = rows::lines(&subjects[0], &base.results);
+    let mut lines = Vec::new();
+    let mut found: Vec<(&str, Vec<Option<Change>>)> =
+        FIGURES.iter().map(|one| (one.title, Vec::new())).collect();
+    let mut paired = true;
+    for line in of_base {
+        let same = |pair: &&Pair<'_>| {
+            pair.base.algorithm == line.algorithm && pair.base.driver == line.driver
+        };
+        let Some(pair) = pairs.iter().find(same) else {
+            continue;
+        };
+        for (metric, (_, changes)) in FIGURES.iter().zip(&mut found) {
+            let compared = compare::of_runs(metric, &pair.base.rows, &pair.other.rows);
+            paired &= compared.as_ref().is_none_or(|(_, paired)| *paired);
+            changes.push(compared.and_then(|(comparison, _)| Change::of(&comparison)));
+        }
+        lines.push(line);
+    }
+    if lines.is_empty() {
+        return None;
+    }
+    let mut frame = Frame::new(super::WIDE);
+    let runs = if paired {
+        "run against run of the same arrivals"
+    } else {
+        "runs of other seeds, not paired"
+    };
+    frame.head(
+        &compare::title(&subjects),
+        &format!(
+            "The mean change from the base, {runs}, as a ratio with its 95 % interval (Student's t on logarithms). An interval \
+             across the upright line is no difference; the grey band is {} % of noise. What is zero in some run has no ratio.",
+            NOISE * 100.0
+        ),
+    );
+    forest(&mut frame, &lines, &found);
+    let runs = found
         .iter()
-        .zip(&found)
-        .map(|(measure, changes)| (measure.title, axis(changes)))
+        .flat_map(|(_, changes)| changes.iter().flatten());
+    frame.foot(&format!(
+        "base {} · n\u{a0}=\u{a0}{} · {} {}",
+        subjects[0].name,
+        runs.map(|change| change.n).max().unwrap_or(0),
+        crate::report::TOOL,
+        crate::report::VERSION
+    ));
+    Some((frame.finish(), table(&lines, &found)))
+}
+
+/// A panel for each measure, a line for each algorithm and driver.
+fn forest(frame: &mut Frame, lines: &[Line<'_>], found: &[(&str, Vec<Option<Change>>)]) {
+    let axes: Vec<(&str, Axis)> = found
+        .iter()
+        .map(|(title, changes)| (*title, axis(changes)))
         .collect();
-    let panels = rows::lay(frame, &lines, &axes);
-    for (panel, changes) in panels.iter().zip(&found) {
+    let panels = rows::lay(frame, lines, &axes);
+    for (panel, (_, changes)) in panels.iter().zip(found) {
         noise(frame, panel);
         for (at, (line, change)) in lines.iter().zip(changes).enumerate() {
             if let Some(change) = change {
@@ -71,13 +153,7 @@ fn changes(measure: &Measure, lines: &[Line<'_>]) -> Vec<Option<Change>> {
             return None;
         }
         let found = Comparison::paired(&values(base), &values(line))?;
-        Some(Change {
-            middle: found.ratio? - 1.0,
-            interval: found
-                .ratio_interval
-                .map(|interval| (interval.low - 1.0, interval.high - 1.0)),
-            n: found.n,
-        })
+        Change::of(&found)
     };
     lines.iter().map(change).collect()
 }
@@ -131,10 +207,18 @@ fn one(frame: &mut Frame, panel: &Panel, y: f32, line: &Line<'_>, change: &Chang
 
 /// Exactly what is drawn.
 pub(super) fn csv(subject: &Subject, results: &Results) -> String {
-    let mut text = String::from("measure,driver,algorithm,change,ci_low,ci_high,n\n");
     let lines = rows::lines(subject, results);
-    for measure in &MEASURES {
-        for (line, change) in lines.iter().zip(changes(measure, &lines)) {
+    let found: Vec<(&str, Vec<Option<Change>>)> = MEASURES
+        .iter()
+        .map(|measure| (measure.title, changes(measure, &lines)))
+        .collect();
+    table(&lines, &found)
+}
+
+fn table(lines: &[Line<'_>], found: &[(&str, Vec<Option<Change>>)]) -> String {
+    let mut text = String::from("measure,driver,algorithm,change,ci_low,ci_high,n\n");
+    for (measure, changes) in found {
+        for (line, change) in lines.iter().zip(changes) {
             let Some(change) = change else { continue };
             let (low, high) = change
                 .interval
@@ -144,8 +228,8 @@ pub(super) fn csv(subject: &Subject, results: &Results) -> String {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{},{},{},{},{low},{high},{}",
-                measure.title, line.driver, line.algorithm, change.middle, change.n
+                "{measure},{},{},{},{low},{high},{}",
+                line.driver, line.algorithm, change.middle, change.n
             );
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct Frame {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sample {
     Line(Stroke),
+    /// A line with marks on it.
+    Marked(Stroke, Shape, bool),
     Band(Ink, f32),
     Mark(Shape, Ink, bool),
 }
@@ -84,6 +86,10 @@ impl Frame {
             Sample::Line(stroke) => {
                 self.scene
                     .line(vec![(x, middle), (x + width, middle)], stroke);
+            }
+            Sample::Marked(stroke, shape, hollow) => {
+                self.sample(Sample::Line(stroke), x, width);
+                self.sample(Sample::Mark(shape, stroke.ink, hollow), x, width);
             }
             Sample::Mark(shape, ink, hollow) => {
                 let at = (x + width / 2.0, middle);

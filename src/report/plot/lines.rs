@@ -95,13 +95,27 @@ impl Quantity {
     }
 }
 
+/// What tells lines without marks apart where there is no colour.
+const DASHES: [&[f32]; 4] = [&[], &[9.0, 3.0, 2.0, 3.0], &[2.0, 2.0], &[12.0, 4.0]];
+
 impl Line {
     fn stroke(&self) -> Stroke {
         let stroke = Stroke::solid(Ink::Series(self.rank), 1.8);
         if self.dashed {
             stroke.dashed(&[6.0, 3.0])
-        } else {
+        } else if self.marked {
             stroke
+        } else {
+            stroke.dashed(DASHES[self.rank % DASHES.len()])
+        }
+    }
+
+    fn sample(&self) -> Sample {
+        if self.marked {
+            let (shape, hollow) = rows::shape(self.rank);
+            Sample::Marked(self.stroke(), shape, hollow)
+        } else {
+            Sample::Line(self.stroke())
         }
     }
 }
@@ -149,7 +163,7 @@ impl Drawing {
         let mut entries: Vec<(Sample, &str)> = Vec::new();
         for line in self.charts.iter().flat_map(|chart| &chart.lines) {
             if entries.iter().all(|(_, name)| *name != line.name) {
-                entries.push((Sample::Line(line.stroke()), &line.name));
+                entries.push((line.sample(), &line.name));
             }
         }
         frame.legend(&entries);

@@ -56,9 +56,9 @@ pub(super) fn draw(frame: &mut Frame, subject: &Subject, results: &Results) {
         .filter(|driver| results.burstiness.iter().any(|row| row.driver == **driver))
         .collect();
     let grid = Grid {
-        x: Axis::linear(Unit::Rate, slow.min(fast / 2.0), fast),
+        x: Axis::log_within(Unit::Rate, slow.min(fast / 2.0), fast),
         y: Axis::log(Unit::Bytes, low, high),
-        x_title: "Rate",
+        x_title: "Rate, logarithmic",
         y_title: "Smallest bucket, logarithmic",
         least: 400.0,
         height: 300.0,

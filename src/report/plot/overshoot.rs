@@ -44,7 +44,7 @@ pub(super) fn explanation(subject: &Subject) -> String {
 
 /// What the colours mean.
 fn scale(frame: &mut Frame) {
-    const CELL: f32 = 36.0;
+    const CELL: f32 = 40.0;
     frame.y += 4.0;
     let style = Style::new(SMALL, Ink::Muted);
     let words = "Share of the allowed:";

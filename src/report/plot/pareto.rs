@@ -9,6 +9,7 @@ use crate::report::scene::{Anchor, Ink, Point, Rect, Scene, Shape, Stroke, Style
 use crate::report::subject::Subject;
 use crate::report::{PIXELS, ReportError, TOOL, VERSION};
 use crate::results::{Results, Row};
+use crate::statistics::{Interval, Summary};
 
 /// One setting on the picture.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,9 @@ pub struct Dot<'a> {
     /// Whether it is the choice.
     pub chosen: bool,
 }
+
+/// With more settings than these, a mean has no cross of its intervals.
+const MOST_CROSSES: usize = 40;
 
 /// The bounds that were asked for, if any: p99 delay in microseconds, overshoot in bytes.
 pub type Bounds = [Option<f64>; 2];
@@ -106,7 +110,7 @@ pub fn pareto(
 
 /// How to read it in the report of a scenario.
 pub(in crate::report) const RUNS: &str = "Each faint point is a run, each mark the mean of an algorithm, by shape and \
-     colour; the arrow points to where it is better. The line joins those that none beats in both. A cost of zero stands at the left edge.";
+     colour, with the cross of its 95 % intervals; the arrow points to where it is better. The line joins those that none beats in both. A cost of zero stands at the left edge.";
 
 /// The runs of a report, an algorithm under a driver for a setting; returns what is drawn as CSV.
 pub(super) fn of_results(frame: &mut Frame, subject: &Subject, results: &Results) -> String {
@@ -132,7 +136,7 @@ pub(super) fn of_results(frame: &mut Frame, subject: &Subject, results: &Results
 /// Legend and panels; returns what is drawn as CSV.
 fn body(frame: &mut Frame, dots: &[Dot<'_>], bounds: Bounds) -> String {
     legend(frame, dots);
-    let mut csv = String::from("panel,what,algorithm,setting,x,y\n");
+    let mut csv = String::from("panel,what,algorithm,setting,x,y,x_low,x_high,y_low,y_high\n");
     let bounded: Vec<(&Cost, Option<f64>)> = COSTS.iter().zip(bounds).collect();
     panels(frame, dots, &bounded, &mut csv);
     let simulated: Vec<Dot<'_>> = dots
@@ -231,10 +235,14 @@ fn draw(
     csv: &mut String,
 ) {
     let place = |x: f64, y: f64| panel.at(x.max(panel.x.low()), y);
-    let mut note = |what: &str, dot: &Dot<'_>, x: f64, y: f64| {
+    let mut note = |what: &str, dot: &Dot<'_>, x: f64, y: f64, ends: [Option<Interval>; 2]| {
+        let ends: String = ends
+            .iter()
+            .map(|ends| ends.map_or_else(|| ",,".to_owned(), |e| format!(",{},{}", e.low, e.high)))
+            .collect();
         let setting = dot.name.replace('"', "");
         csv.push_str(&format!(
-            "{},{what},{},\"{setting}\",{x},{y}\n",
+            "{},{what},{},\"{setting}\",{x},{y}{ends}\n",
             cost.title.trim_end_matches(" (logarithmic)"),
             dot.label
         ));
@@ -246,19 +254,21 @@ fn draw(
             .filter_map(|row| (cost.figure)(row).zip((cost.gain.figure)(row)))
         {
             faint(scene, place(x, y), Ink::Series(dot.rank));
-            note("run", dot, x, y);
+            note("run", dot, x, y, [None, None]);
         }
     }
-    let means: Vec<(&Dot<'_>, f64, f64)> = dots
-        .iter()
-        .filter_map(|dot| {
-            let (x, y) = (
-                mean(dot.rows, cost.figure)?,
-                mean(dot.rows, cost.gain.figure)?,
-            );
-            Some((dot, x, y))
-        })
-        .collect();
+    let crosses = dots.len() <= MOST_CROSSES;
+    let mut means: Vec<(&Dot<'_>, f64, f64)> = Vec::new();
+    for dot in dots {
+        let found = mean(dot.rows, cost.figure).zip(mean(dot.rows, cost.gain.figure));
+        let Some(((x, across), (y, up))) = found else {
+            continue;
+        };
+        means.push((dot, x, y));
+        let ends = if crosses { [across, up] } else { [None, None] };
+        note("mean", dot, x, y, ends);
+        cross(scene, panel, (x, y), ends, Ink::Series(dot.rank));
+    }
     let mut order: Vec<(f64, f64)> = means.iter().map(|(_, x, y)| (*x, *y)).collect();
     let is_better = |one: f64, other: f64| {
         if cost.gain.is_cost {
@@ -288,7 +298,6 @@ fn draw(
         let (shape, hollow) = rows::shape(dot.rank);
         let size = if dots.len() > 40 { 5.5 } else { 9.0 };
         scene.mark(place(*x, *y), shape, size, Ink::Series(dot.rank), hollow);
-        note("mean", dot, *x, *y);
     }
     if let Some(bound) = bound {
         let x = place(bound, panel.y.low()).0;
@@ -349,7 +358,35 @@ fn faint(scene: &mut Scene, (x, y): Point, ink: Ink) {
     scene.area(corners, ink, 0.3);
 }
 
-fn mean(rows: &[Row], figure: impl Fn(&Row) -> Option<f64>) -> Option<f64> {
+/// The intervals of a mean across and up, as far as they lie in the panel.
+fn cross(
+    scene: &mut Scene,
+    panel: &Panel,
+    (x, y): (f64, f64),
+    ends: [Option<Interval>; 2],
+    ink: Ink,
+) {
+    let inside = |x: f64, y: f64| {
+        let (x, y) = panel.at(x.max(panel.x.low()), y);
+        let Rect {
+            left,
+            top,
+            right,
+            bottom,
+        } = panel.rect;
+        (x.clamp(left, right), y.clamp(top, bottom))
+    };
+    let stroke = Stroke::solid(ink, 1.2);
+    if let Some(Interval { low, high }) = ends[0] {
+        scene.line(vec![inside(low, y), inside(high, y)], stroke);
+    }
+    if let Some(Interval { low, high }) = ends[1] {
+        scene.line(vec![inside(x, low), inside(x, high)], stroke);
+    }
+}
+
+/// The mean with its 95 % interval.
+fn mean(rows: &[Row], figure: impl Fn(&Row) -> Option<f64>) -> Option<(f64, Option<Interval>)> {
     let values: Vec<f64> = rows.iter().filter_map(figure).collect();
-    crate::statistics::Summary::without_bootstrap(&values).map(|found| found.mean)
+    Summary::without_bootstrap(&values).map(|found| (found.mean, found.t))
 }

@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use bench_clients::{Behaviour, Direction, FlowLog, FlowPlan};
-use flow::{ByteSize, Nanos};
-use traffic::Pattern as Traffic;
-use traffic::{Purpose, StreamSeed};
+use bench_clients::{Behaviour, Direction, Ends, FlowLog, FlowPlan};
+use flow::{ByteSize, Nanos, Timestamp};
+use traffic::arrival::Bulk;
+use traffic::{Generator, Send};
 
-use super::super::procedures::Stream;
-use super::super::stateful::{MICRO_BURST, Pattern};
+use super::super::profile::Stream;
+use super::super::stateful::{self, MICRO_BURST, Pattern};
 use super::super::streams::{Bursts, Port};
 use super::super::{Figures, Metric, NANOS, real};
 use super::{Bed, End, scheduled};
@@ -25,39 +25,78 @@ pub(super) fn window(pattern: &Pattern) -> u64 {
     pattern.window_bytes().max(LEAST_WINDOW)
 }
 
-impl Bed<'_> {
-    pub(super) fn transfers(
-        &mut self,
-        pattern: &Pattern,
-        stream: &Stream,
-        first: u64,
-    ) -> Result<Figures, End> {
-        let unloaded = self.unloaded(stream)?;
-        let duration = self.port.duration;
-        let bulk = self.open(stream, &self.way.via(stream))?;
-        let micro = self.micro_bursts(stream, first, duration)?;
-        let chunk = ByteSize::new(CHUNK.min(pattern.bytes()));
-        let seed = StreamSeed::derive(0, 0, 0, 0, Purpose::Traffic);
-        let behaviour = Behaviour::Blocking {
-            buffer: ByteSize::new(window(pattern)),
+/// The objects of a pattern, one after the other; each waits until the one before has arrived.
+struct Objects {
+    sizes: Vec<u64>,
+    pause: Nanos,
+    next: usize,
+}
+
+impl Generator for Objects {
+    fn next_send(&mut self, now: Timestamp) -> Option<Send> {
+        let size = *self.sizes.get(self.next % self.sizes.len().max(1))?;
+        let pause = if self.next == 0 {
+            Nanos::ZERO
+        } else {
+            self.pause
         };
-        let mut plans = Vec::new();
-        if let Some(generator) = (Traffic::Bulk { chunk }).generator(seed) {
-            plans.push(FlowPlan::new(bulk, Direction::Down, generator, behaviour));
+        self.next += 1;
+        Some(Send {
+            at: now + pause,
+            size: ByteSize::new(size),
+        })
+    }
+
+    fn awaits_delivery(&self) -> bool {
+        true
+    }
+}
+
+impl Bed<'_> {
+    /// All sessions of all `loads` at once, and the micro bursts of each.
+    pub(super) fn under_tcp(
+        &mut self,
+        loads: &[(&Stream, &Pattern)],
+        first: u64,
+    ) -> Result<Vec<Figures>, End> {
+        let mut unloaded = Vec::new();
+        for (stream, _) in loads {
+            unloaded.push(self.unloaded(stream)?);
         }
-        plans.push(micro);
+        let duration = self.port.duration;
+        let mut plans = Vec::new();
+        for (stream, pattern) in loads {
+            for _ in 0..pattern.sessions {
+                let ends = self.open(stream, &self.way.via(stream))?;
+                plans.push(session(ends, pattern));
+            }
+            plans.push(self.micro_bursts(stream, first, duration)?);
+        }
         let before = segments();
         let logs = self.run(plans, Nanos::new(duration), Nanos::ZERO)?;
         let after = segments();
-        let mut found = Figures::new();
-        if let [bulk, micro] = logs.as_slice() {
-            found.extend(times(bulk, pattern.bytes()));
+        let mut rest = logs.as_slice();
+        let mut all = Vec::new();
+        for ((_, pattern), unloaded) in loads.iter().zip(unloaded) {
+            let (sessions, others) = rest.split_at(rest.len().min(pattern.sessions as usize));
+            let mut found = Figures::new();
+            let seconds: Vec<f64> = sessions
+                .iter()
+                .flat_map(|log| times(log, pattern))
+                .collect();
+            found.extend(stateful::times(&seconds));
+            let received: u64 = sessions.iter().map(|log| log.received.get()).sum();
+            found.insert(Metric::Sr, real(received) / (real(duration) / real(NANOS)));
             found.extend(efficiency(before, after).map(|share| (Metric::Efficiency, share)));
-            let loaded = mean_delay(micro);
-            let added = loaded.map(|loaded| (loaded / unloaded - 1.0) * 100.0);
-            found.extend(added.map(|percent| (Metric::BufferDelay, percent)));
+            if let Some((micro, others)) = others.split_first() {
+                let loaded = mean_delay(micro);
+                let added = loaded.map(|loaded| (loaded / unloaded - 1.0) * 100.0);
+                found.extend(added.map(|percent| (Metric::BufferDelay, percent)));
+                rest = others;
+            }
+            all.push(found);
         }
-        Ok(found)
+        Ok(all)
     }
 
     /// Mean delay of micro bursts on the path of `stream` when nothing else is sent, in seconds.
@@ -83,34 +122,54 @@ impl Bed<'_> {
             size: MICRO_BURST * port.packet,
             interval: NANOS,
             start: first,
+            port: 0,
         };
         Ok(scheduled(ends, port.send(&[bursts]).iter()))
     }
 }
 
-/// TTPET: from the end of one transfer to the end of the next.
-fn times(log: &FlowLog, bytes: u64) -> Vec<(Metric, f64)> {
-    let (mut arrived, mut begun, mut times) = (0_u64, 0_u64, Vec::new());
+/// One session of `pattern`.
+fn session(ends: Ends, pattern: &Pattern) -> FlowPlan {
+    let behaviour = Behaviour::Blocking {
+        buffer: ByteSize::new(window(pattern)),
+    };
+    let down = Direction::Down;
+    if pattern.objects().len() > 1 || pattern.pause > 0 {
+        let objects = Objects {
+            sizes: pattern.objects().to_vec(),
+            pause: Nanos::new(pattern.pause),
+            next: 0,
+        };
+        return FlowPlan::new(ends, down, objects, behaviour);
+    }
+    let chunk = ByteSize::new(CHUNK.min(pattern.bytes()));
+    FlowPlan::new(ends, down, Bulk::new(chunk), behaviour)
+}
+
+/// TTPET in seconds: from when a pattern's first object was due, or the one before it arrived, to the
+/// arrival of its last.
+fn times(log: &FlowLog, pattern: &Pattern) -> Vec<f64> {
+    let (count, bytes) = (pattern.objects().len(), pattern.bytes());
+    let mut dues = log
+        .sends
+        .iter()
+        .map(|(due, _)| due.as_nanos())
+        .step_by(count);
+    let paused = pattern.pause > 0;
+    let mut begun = dues.next().unwrap_or(0);
+    let (mut arrived, mut times) = (0_u64, Vec::new());
     for (at, more) in log.receipts.iter() {
         arrived += more.get();
         while arrived >= bytes {
             arrived -= bytes;
-            times.push(real(at.as_nanos() - begun) / real(NANOS));
+            times.push(real(at.as_nanos().saturating_sub(begun)) / real(NANOS));
             begun = at.as_nanos();
+            if paused {
+                begun = dues.next().unwrap_or(begun);
+            }
         }
     }
-    if times.is_empty() {
-        return Vec::new();
-    }
-    let mean = times.iter().sum::<f64>() / real(times.len() as u64);
-    vec![
-        (Metric::Ttpet, mean),
-        (
-            Metric::TtpetMin,
-            times.iter().copied().fold(f64::INFINITY, f64::min),
-        ),
-        (Metric::TtpetMax, times.iter().copied().fold(0.0, f64::max)),
-    ]
+    times
 }
 
 /// Mean time from when a send was due to its last byte's arrival, in seconds.

@@ -4,8 +4,8 @@ use std::fmt::{self, Write as _};
 
 use traffic::arrival::Periods;
 
-use super::super::file::{ARRIVALS, DRIVERS};
-use super::super::write::{bounds, pair, quoted, repetitions, word};
+use super::super::file::ARRIVALS;
+use super::super::write::{bounds, claimed, head, pair, repetitions, word};
 use super::{Arrivals, RequestClaim, RequestScenario, Service};
 
 impl RequestScenario {
@@ -19,17 +19,13 @@ impl RequestScenario {
     }
 
     fn write_toml(&self, out: &mut String) -> fmt::Result {
-        writeln!(
+        head(
             out,
-            "# A resolved scenario: running it again gives the same model results.\n"
+            [&self.name, &self.question],
+            self.duration,
+            self.seed,
+            &self.drivers,
         )?;
-        pair(out, "name", &self.name)?;
-        pair(out, "question", &self.question)?;
-        pair(out, "duration", self.duration)?;
-        writeln!(out, "seed = {}", self.seed)?;
-        let drivers = self.drivers.iter().map(|d| quoted(word(&DRIVERS, *d)));
-        let drivers: Vec<_> = drivers.collect();
-        writeln!(out, "drivers = [{}]", drivers.join(", "))?;
         self.write_requests(out)?;
         repetitions(out, &self.repetitions)?;
         for service in &self.services {
@@ -74,11 +70,7 @@ fn write_service(out: &mut String, service: &Service) -> fmt::Result {
 }
 
 fn write_claim(out: &mut String, claim: &RequestClaim) -> fmt::Result {
-    writeln!(out, "\n[[expect]]")?;
-    pair(out, "metric", &claim.metric)?;
-    if let Some(driver) = claim.driver {
-        pair(out, "driver", word(&DRIVERS, driver))?;
-    }
+    claimed(out, &claim.metric, claim.driver)?;
     if let Some(service) = &claim.service {
         pair(out, "service", service)?;
     }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flow::{Nanos, Timestamp};
 
-use super::MSS;
 use super::congestion::Window;
 use crate::scenario::Congestion;
 
@@ -15,10 +14,10 @@ const MOST_RTO: u64 = 120_000_000_000;
 
 /// Bytes `from..to`, and the how-manieth transmission of this connection it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Segment {
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) number: u64,
+pub(crate) struct Segment {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) number: u64,
 }
 
 /// A segment that is not acknowledged.
@@ -33,7 +32,9 @@ struct Outstanding {
 
 /// The sending side.
 #[derive(Debug)]
-pub(super) struct Sender {
+pub(crate) struct Sender {
+    /// Bytes of payload in a full segment.
+    mss: u64,
     window: Window,
     outstanding: BTreeMap<u64, Outstanding>,
     /// First bytes of those that are lost.
@@ -59,8 +60,10 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) const fn new(congestion: Congestion) -> Self {
+    /// Sends segments of `mss` bytes of payload.
+    pub(crate) const fn new(congestion: Congestion, mss: u64) -> Self {
         Self {
+            mss,
             window: Window::new(congestion),
             outstanding: BTreeMap::new(),
             lost: BTreeSet::new(),
@@ -80,20 +83,20 @@ impl Sender {
     }
 
     /// The application has handed over `bytes` in all.
-    pub(super) fn available(&mut self, bytes: u64) {
+    pub(crate) fn available(&mut self, bytes: u64) {
         self.available = bytes;
     }
 
     /// All before this byte has been acknowledged.
-    pub(super) fn acknowledged_to(&self) -> u64 {
+    pub(crate) fn acknowledged_to(&self) -> u64 {
         let first = self.outstanding.first_key_value();
         first.map_or(self.next, |(from, _)| *from)
     }
 
     /// What to send now, lost segments first; `None` if the window is full or nothing waits.
-    pub(super) fn next(&mut self, now: Timestamp) -> Option<Segment> {
+    pub(crate) fn next(&mut self, now: Timestamp) -> Option<Segment> {
         #[expect(clippy::cast_precision_loss, reason = "windows are far below 2^53")]
-        let full = (self.pipe + MSS) as f64 > self.window.size() * MSS as f64;
+        let full = (self.pipe + self.mss) as f64 > self.window.size() * self.mss as f64;
         if full && self.pipe > 0 {
             return None;
         }
@@ -102,7 +105,7 @@ impl Sender {
         let (from, to, again) = match known {
             Some((from, to)) => (from, to, true),
             None if self.next < self.available => {
-                let to = self.available.min(self.next + MSS);
+                let to = self.available.min(self.next + self.mss);
                 (self.next, to, false)
             }
             None => return None,
@@ -125,7 +128,7 @@ impl Sender {
     }
 
     /// The acknowledgement of `segment` has come.
-    pub(super) fn acknowledged(&mut self, now: Timestamp, segment: Segment) {
+    pub(crate) fn acknowledged(&mut self, now: Timestamp, segment: Segment) {
         let Some(sent) = self.outstanding.remove(&segment.from) else {
             return;
         };
@@ -148,7 +151,7 @@ impl Sender {
         }
         self.find_losses();
         #[expect(clippy::cast_precision_loss, reason = "windows are far below 2^53")]
-        let used = 2.0 * under_way as f64 >= self.window.size() * MSS as f64;
+        let used = 2.0 * under_way as f64 >= self.window.size() * self.mss as f64;
         // A window that is not used does not grow (RFC 7661).
         if self.recovery.is_none() && used {
             let rtt = self
@@ -206,7 +209,7 @@ impl Sender {
     }
 
     /// Starts the timer if it must be: when it ends, and its number.
-    pub(super) fn arm(&mut self, now: Timestamp) -> Option<(Timestamp, u64)> {
+    pub(crate) fn arm(&mut self, now: Timestamp) -> Option<(Timestamp, u64)> {
         if self.outstanding.is_empty() {
             self.timer = None;
             return None;
@@ -222,7 +225,7 @@ impl Sender {
 
     /// Timer `number` has ended: all that is under way is taken for lost. Whether it was the
     /// one that runs.
-    pub(super) fn timed_out(&mut self, _now: Timestamp, number: u64) -> bool {
+    pub(crate) fn timed_out(&mut self, _now: Timestamp, number: u64) -> bool {
         if self.timer != Some(number) {
             return false;
         }
