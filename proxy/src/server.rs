@@ -473,32 +473,36 @@ async fn keep_books(mut current: watch::Receiver<Arc<Shared>>, done: Cancellatio
     let shared = Arc::clone(&current.borrow_and_update());
     let mut flush = ticks(shared.accounting_interval);
     let mut refresh = ticks(REFRESH);
-    let mut works = true;
+    // Whether it can be read, and written to: a full disk keeps it from one alone.
+    let mut fails = [false; 2];
     loop {
-        let outcome = tokio::select! {
+        let (errand, outcome) = tokio::select! {
             () = done.cancelled() => return,
             interval = reload::interval(&mut current) => {
                 flush = ticks(interval);
                 continue;
             }
-            _ = flush.tick() => shared.users.flush().await.map_err(UserError::from),
-            _ = refresh.tick() => shared.users.refresh().await,
+            _ = flush.tick() => (1, shared.users.flush().await.map_err(UserError::from)),
+            _ = refresh.tick() => (0, shared.users.refresh().await),
         };
+        let before = fails;
+        fails[errand] = outcome.is_err();
         let tally = shared.sessions.tally();
-        tally
-            .database_fails
-            .store(outcome.is_err(), Ordering::Relaxed);
-        if outcome.is_err() {
+        let any = fails.contains(&true);
+        tally.database_fails.store(any, Ordering::Relaxed);
+        if let Err(error) = &outcome {
             tally.database_failures.fetch_add(1, Ordering::Relaxed);
-        }
-        match &outcome {
-            Err(error) if works => {
-                tracing::error!(%error, "the database fails: users are served as last read, usage is kept until it can be written")
+            if fails != before {
+                let error = session::chain(error);
+                tracing::error!(
+                    error,
+                    "the database fails: users are served as last read, usage is kept until it can be written"
+                );
             }
-            Ok(()) if !works => tracing::info!("the database works again"),
-            _ => {}
         }
-        works = outcome.is_ok();
+        if before.contains(&true) && !any {
+            tracing::info!("the database works again");
+        }
     }
 }
 
@@ -508,7 +512,8 @@ async fn last_flush(users: &Users, patience: Duration) -> Result<(), RunError> {
     loop {
         match users.flush().await {
             Err(error) if since.elapsed() < patience => {
-                tracing::warn!(%error, "the last of the usage cannot be written yet");
+                let error = session::chain(&error);
+                tracing::warn!(error, "the last of the usage cannot be written yet");
                 tokio::time::sleep(REFRESH).await;
             }
             done => return Ok(done?),

@@ -116,7 +116,8 @@ impl From<UserError> for Problem {
             UserError::Store(StoreError::Stale { .. }) => Kind::Stale,
             UserError::Password(PasswordError::Unfit) => Kind::Meaningless,
             UserError::Store(_) | UserError::Password(_) => {
-                tracing::error!(%error, "the admin API cannot do what it was asked");
+                let error = crate::session::chain(&error);
+                tracing::error!(error, "the admin API cannot do what it was asked");
                 return Kind::Database.with("the log says why");
             }
             // A name, a password or a rule that is none.

@@ -163,6 +163,13 @@ impl Store {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(kind == Kind::Postgres)
+            .before_acquire(move |connection, _| {
+                // SQLite itself rolls back where it cannot write (a full disk). What has been
+                // rolled back already cannot be rolled back again, and would be taken to be
+                // under way for ever: then another connection begins anew.
+                let stuck = kind == Kind::Sqlite && connection.is_in_transaction();
+                Box::pin(async move { Ok(!stuck) })
+            })
             .after_connect(move |connection, _| Box::pin(prepare(kind, connection)))
             .connect_with(options)
             .await

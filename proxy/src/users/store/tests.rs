@@ -47,6 +47,27 @@ async fn all(store: &Store) {
     many_are_written_at_once(store).await;
 }
 
+/// As a full disk: what cannot be written now is rolled back, and what is written later is.
+#[tokio::test]
+async fn a_disk_that_was_full_is_written_to_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&Database::file(folder.path().join("users.db"))).await;
+    // No more than it has.
+    let full = sqlx::query("PRAGMA max_page_count = 1");
+    full.execute(&store.pool).await.unwrap();
+    let entry = |detail: String| crate::users::Audit {
+        actor: "a test",
+        action: "test",
+        subject: "",
+        detail,
+    };
+    let error = store.audit(&entry("x".repeat(1 << 20))).await.unwrap_err();
+    let error = std::error::Error::source(&error).unwrap().to_string();
+    assert!(error.contains("full"), "{error}");
+    store.audit(&entry("{}".to_owned())).await.unwrap();
+    assert_eq!(store.audited(None, 9).await.unwrap().len(), 1);
+}
+
 async fn forget_all(store: &Store) {
     for user in users(store).await {
         store.delete(&user.name, None, None).await.unwrap();
