@@ -33,6 +33,9 @@ const REMEMBERED: usize = 65_536;
 
 /// The most memory that a hash from elsewhere may need, in KiB.
 const MOST_MEMORY_KIB: u32 = 1 << 20;
+/// The most work, in KiB times passes: that of libsodium's `SENSITIVE`, seconds of a
+/// core. While it is done, others wait for the core.
+const MOST_WORK: u64 = 4 << 20;
 
 /// What one Argon2id hash costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -355,13 +358,16 @@ pub(super) fn check(password: &[u8]) -> Result<(), PasswordError> {
 }
 
 /// Whether this is a hash that one login may cost: of any of Argon2's kinds,
-/// within [`MOST_MEMORY_KIB`].
+/// within [`MOST_MEMORY_KIB`] and [`MOST_WORK`].
 pub(super) fn is_hash(text: &str) -> bool {
     PasswordHash::new(text).is_ok_and(|hash| {
         text.starts_with("$argon2")
             && hash.salt.is_some()
             && hash.hash.is_some()
-            && Params::try_from(&hash).is_ok_and(|cost| cost.m_cost() <= MOST_MEMORY_KIB)
+            && Params::try_from(&hash).is_ok_and(|cost| {
+                let work = u64::from(cost.m_cost()) * u64::from(cost.t_cost());
+                cost.m_cost() <= MOST_MEMORY_KIB && work <= MOST_WORK
+            })
     })
 }
 
@@ -494,6 +500,11 @@ mod tests {
             !is_hash(&hash.replace("m=8,", "m=2000000,")),
             "2 GB a login"
         );
+        let sensitive = "m=1048576,t=4,";
+        assert!(is_hash(&hash.replace("m=8,t=1,", sensitive)));
+        for hours in ["m=1048576,t=5,", "m=8,t=4294967295,"] {
+            assert!(!is_hash(&hash.replace("m=8,t=1,", hours)), "{hours}");
+        }
     }
 
     #[tokio::test]
