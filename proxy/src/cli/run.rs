@@ -85,7 +85,10 @@ impl Run {
         let handle = server.handle();
         let drain = server.handle();
         let (stop, reloads) = signals.split();
-        let resolve = move || resolve(&self.config, service.as_ref(), inherits);
+        let resolve = move || {
+            self.config.can_be_read_again()?;
+            resolve(&self.config, service.as_ref(), inherits)
+        };
         tokio::spawn(follow(reloads, resolve, handle, log));
         systemd::ready();
         let done = server.run(stop.asked(drain)).await;

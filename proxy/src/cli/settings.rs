@@ -141,6 +141,21 @@ impl ConfigArgs {
         None
     }
 
+    /// A pipe, as a shell's `<(...)` is one, has been read to its end, or would be waited for.
+    pub(super) fn can_be_read_again(&self) -> Result<(), Failure> {
+        let Some(path) = &self.config else {
+            return Ok(());
+        };
+        // What else is wrong with it is found when it is read.
+        match std::fs::metadata(path) {
+            Ok(found) if !found.is_file() && !found.is_dir() => Err(Failure::request(format!(
+                "{} is no file that can be read again",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Everything that is known, as one config.
     pub(crate) fn resolve(&self) -> Result<Settings, Failure> {
         let text = match &self.config {

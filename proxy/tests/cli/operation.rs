@@ -347,6 +347,24 @@ fn a_signal_reads_the_config_again_whole_or_not_at_all() {
     assert_eq!(log.matches(reloaded).count(), 2, "{log}");
 }
 
+/// Nobody waits for what does not come: a pipe may have no other end.
+#[test]
+fn a_config_that_is_a_pipe_is_not_read_again() {
+    let place = Place::new();
+    config(&place, "[caps]\nconnections_per_user = 1\n");
+    let server = place.serve("--config config.toml");
+    let path = place.path().join("config.toml");
+    std::fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    server.signal("HUP");
+    server.wait_for_log("config.toml is no file that can be read again");
+    std::fs::remove_file(&path).unwrap();
+    config(&place, "[caps]\nconnections_per_user = 2\n");
+    server.signal("HUP");
+    server.wait_for_log("config reloaded");
+}
+
 #[test]
 fn what_cannot_change_live_is_named() {
     let place = Place::new();
