@@ -7,7 +7,6 @@
 //! and wakes whom they are for. The rules are in [`core`], without a clock.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
@@ -35,8 +34,6 @@ pub(crate) struct Budget {
     /// The limiter's time counts from the first moment that somebody asks, so
     /// that the windows of a window counter begin with the traffic.
     origin: OnceLock<Timestamp>,
-    /// See [`Budget::receive_buffer`]; 0 is none.
-    receive_buffer: AtomicUsize,
     /// The place under the server's own limit, once there is one.
     above: OnceLock<Above>,
     /// What it has there; changed only while `core` is held.
@@ -56,9 +53,7 @@ pub(crate) enum Refusal {
 
 impl Budget {
     pub(crate) fn new(policy: Policy, clock: Clock) -> Self {
-        let receive_buffer = AtomicUsize::new(pacing::receive_buffer(&policy).unwrap_or(0));
         Self {
-            receive_buffer,
             above: OnceLock::new(),
             stake: Mutex::default(),
             core: Mutex::new(Core::new(policy)),
@@ -88,16 +83,7 @@ impl Budget {
     /// differs, credit is kept; otherwise the new limiter starts with no more
     /// credit than the old one had.
     pub(crate) fn set_policy(self: &Arc<Self>, policy: Policy) {
-        let receive_buffer = pacing::receive_buffer(&policy).unwrap_or(0);
-        self.receive_buffer.store(receive_buffer, Ordering::Relaxed);
         self.with_core(|core, now| core.set_policy(now, policy));
-    }
-
-    /// How much a source's socket should hold at most (`SO_RCVBUF`, bytes): what
-    /// would take seconds at this rate had better wait at the sender. None is as
-    /// much as the system likes.
-    pub(crate) fn receive_buffer(&self) -> Option<usize> {
-        Some(self.receive_buffer.load(Ordering::Relaxed)).filter(|&size| size > 0)
     }
 
     /// Sends everybody away; they will not come back.
@@ -186,11 +172,6 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// As [`Budget::receive_buffer`].
-    pub(crate) fn receive_buffer(&self) -> Option<usize> {
-        self.budget.receive_buffer()
-    }
-
     /// Another share, and another assured rate, from now on.
     fn set_stake(&mut self, weight: NonZeroU32, floor: Option<Floor>) {
         self.budget

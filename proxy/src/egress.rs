@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::protocol::{Host, Target};
-use crate::users::{Authenticated, Direction};
+use crate::users::Authenticated;
 
 mod dial;
 mod rules;
@@ -115,10 +115,9 @@ impl Egress {
         target: &Target,
     ) -> Result<TcpStream, EgressError> {
         let after = self.connect_timeout;
-        let receive_buffer = user.account().receive_buffer(Direction::Down);
         let attempt = async {
             let addresses = self.resolve(user, target).await?;
-            self.dial(&addresses, receive_buffer).await
+            self.dial(&addresses).await
         };
         match tokio::time::timeout(after, attempt).await {
             Ok(outcome) => outcome,
@@ -232,12 +231,8 @@ impl Egress {
     }
 
     /// Dials judged addresses.
-    async fn dial(
-        &self,
-        addresses: &[SocketAddr],
-        receive_buffer: Option<usize>,
-    ) -> Result<TcpStream, EgressError> {
-        match dial::any(addresses, receive_buffer).await {
+    async fn dial(&self, addresses: &[SocketAddr]) -> Result<TcpStream, EgressError> {
+        match dial::any(addresses).await {
             Ok((stream, address)) => self.not_myself(stream, address),
             Err((address, source)) => Err(EgressError::Connect { address, source }),
         }

@@ -26,13 +26,6 @@ const COARSE: Nanos = Nanos::from_millis(1);
 /// TCP waits before it takes silence for loss.
 const CROWDED: Nanos = Nanos::from_millis(150);
 
-/// What a socket holds for a slow user, in time; from [`AMPLE`] bytes on the
-/// system knows better.
-const HELD: Nanos = Nanos::from_millis(250);
-const AMPLE: usize = 256 * 1024;
-/// A few packets of an Ethernet; the kernel doubles it for its own needs.
-const LEAST_BUFFER: usize = 8 * 1024;
-
 /// The size that a connection waits for: as in the model ([`stream::quantum`]),
 /// but at fast rates enough for about a millisecond if the depth holds four
 /// times that, and never more than half the depth.
@@ -56,14 +49,6 @@ pub(super) fn crowded_quantum(policy: &Policy) -> ByteSize {
     let room = (depth / 3).max(in_time(policy, ROOM).saturating_mul(2));
     let most = depth.saturating_sub(room);
     ByteSize::new(in_time(policy, CROWDED).min(most)).max(alone)
-}
-
-/// How much a source's socket should hold at most: [`HELD`] of the rate, where
-/// that is little; none where it is not.
-pub(super) fn receive_buffer(policy: &Policy) -> Option<usize> {
-    policy.rate()?;
-    let held = usize::try_from(in_time(policy, HELD)).ok()?;
-    (held < AMPLE).then(|| held.max(LEAST_BUFFER))
 }
 
 /// Whether a grant that comes late counts as of when it was due.
@@ -120,15 +105,6 @@ mod tests {
         assert_eq!(crowded("token-bucket:rate=3kB/s,burst=1500B"), 450);
         assert_eq!(crowded("token-bucket:rate=1MB/s,burst=10kB"), 5_000);
         assert_eq!(crowded("leaky-bucket:rate=5000B/s"), 250);
-    }
-
-    #[test]
-    fn a_slow_user_fills_no_large_buffer() {
-        let buffer = |policy: &str| receive_buffer(&policy.parse().unwrap());
-        assert_eq!(buffer("token-bucket:rate=10kB/s,burst=1500B"), Some(8_192));
-        assert_eq!(buffer("gcra:rate=100kB/s,burst=1500B"), Some(25_000));
-        assert_eq!(buffer("token-bucket:rate=2MB/s,burst=20kB"), None);
-        assert_eq!(buffer("none"), None);
     }
 
     #[test]

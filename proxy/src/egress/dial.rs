@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
@@ -14,17 +13,15 @@ use crate::socket;
 /// (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Connects to the first of `addresses` that answers, with a receive buffer
-/// (`SO_RCVBUF`, bytes) or as large a one as the system likes.
+/// Connects to the first of `addresses` that answers.
 ///
 /// # Errors
 /// The last failure and whose it was.
 pub(super) async fn any(
     addresses: &[SocketAddr],
-    receive_buffer: Option<usize>,
 ) -> Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)> {
     if let &[address] = addresses {
-        return one(address, receive_buffer).await;
+        return one(address).await;
     }
     let mut untried = alternating(addresses).into_iter();
     let mut attempts = JoinSet::new();
@@ -34,7 +31,7 @@ pub(super) async fn any(
     );
     loop {
         if let Some(address) = untried.next() {
-            attempts.spawn(one(address, receive_buffer));
+            attempts.spawn(one(address));
         }
         let next = attempts.join_next();
         let ended = if untried.len() > 0 {
@@ -55,28 +52,25 @@ pub(super) async fn any(
     }
 }
 
-async fn one(
-    address: SocketAddr,
-    receive_buffer: Option<usize>,
-) -> Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)> {
-    match connect(address, receive_buffer).await {
+async fn one(address: SocketAddr) -> Result<(TcpStream, SocketAddr), (SocketAddr, io::Error)> {
+    match connect(address).await {
         Ok(stream) => Ok((stream, address)),
         Err(error) => Err((address, error)),
     }
 }
 
 /// No bind before the connect: the kernel can then use one local port for many targets.
-async fn connect(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
+///
+/// Nor a receive buffer of our own, not even for a slow user: one that is small before the
+/// connect leaves the connection without window scaling for good, whatever the rate becomes,
+/// and one that is made small later drops what the peer was told it may send.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
         TcpSocket::new_v6()?
     };
     socket::prepare(&socket)?;
-    if let Some(size) = receive_buffer {
-        // Before the first window is offered.
-        SockRef::from(&socket).set_recv_buffer_size(size)?;
-    }
     socket.connect(address).await
 }
 

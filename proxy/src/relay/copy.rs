@@ -27,13 +27,6 @@ pub(super) fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
     })
 }
 
-/// Lets `source` hold about `size` bytes that nobody has read.
-pub(super) fn hold_at_most(source: &TcpStream, size: usize) {
-    if let Err(error) = socket2::SockRef::from(source).set_recv_buffer_size(size) {
-        tracing::debug!(%error, "cannot change a receive buffer");
-    }
-}
-
 /// How many bytes `source` has: none at its end, zero if it has nothing yet and
 /// counts as not ready from here on.
 pub(super) fn there(source: &TcpStream) -> io::Result<Option<usize>> {

@@ -11,10 +11,6 @@ use crate::budget::{Claim, Refusal};
 use crate::sessions::Session;
 use crate::users::{Account, Authenticated, Direction};
 
-/// What a source gets that had a small receive buffer and has a fast user now:
-/// the system no longer chooses for it.
-const FAST_BUFFER: usize = 4 << 20;
-
 /// One direction's way to its user's budget and counters.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -26,8 +22,6 @@ pub(crate) struct Lane {
     layout: u64,
     /// None: unlimited.
     claim: Option<Claim>,
-    /// The receive buffer that the source was given.
-    receive_buffer: Option<usize>,
     moved: u64,
     /// Since when it has been waiting for the budget.
     waiting: Option<Instant>,
@@ -43,7 +37,6 @@ impl Lane {
             session: None,
             layout: 0,
             claim: None,
-            receive_buffer: None,
             moved: 0,
             waiting: None,
             throttled: Duration::ZERO,
@@ -85,24 +78,6 @@ impl Lane {
     /// Whether a budget is to be asked.
     pub(super) const fn is_limited(&self) -> bool {
         self.claim.is_some()
-    }
-
-    /// The receive buffer that the source should have, if that has changed. One that
-    /// is in use only grows: TCP shuts the window of one that has been made smaller
-    /// than the segments it has seen, and opens it by probes, a second apart.
-    pub(super) fn changed_receive_buffer(&mut self) -> Option<usize> {
-        let size = self.claim.as_ref().and_then(Claim::receive_buffer);
-        let grows = match (self.receive_buffer, size) {
-            (Some(old), Some(new)) => new > old,
-            (Some(_), None) => true,
-            (None, Some(_)) => self.moved == 0,
-            (None, None) => false,
-        };
-        if !grows {
-            return None;
-        }
-        self.receive_buffer = size;
-        Some(size.unwrap_or(FAST_BUFFER))
     }
 
     /// Whether what was granted was granted by the limit that holds now.

@@ -181,9 +181,6 @@ impl<'a> Way<'a> {
             self.paid = ready!(self.lane.poll_acquire(context, most))?;
             most
         };
-        if let Some(size) = self.lane.changed_receive_buffer() {
-            copy::hold_at_most(from, size);
-        }
         let much = self.paid >= SMALL && most > SMALL;
         if much
             && sink.plain().is_some()

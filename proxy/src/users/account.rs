@@ -353,11 +353,6 @@ impl Account {
         self.state.lock().rules.egress.clone().unwrap_or_default()
     }
 
-    /// As [`Budget::receive_buffer`]; none without a limit.
-    pub(crate) fn receive_buffer(&self, direction: Direction) -> Option<usize> {
-        self.budget(direction)?.receive_buffer()
-    }
-
     /// Counts payload that has been written to the other side.
     pub(crate) fn count(self: &Arc<Self>, direction: Direction, bytes: u64) {
         if self.ledger.count(self, direction, bytes) {

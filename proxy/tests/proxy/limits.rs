@@ -116,6 +116,20 @@ async fn an_upload_keeps_its_limit() {
     holds(&proxy, 50_000, 5_000, SECONDS, begin).await;
 }
 
+/// Such a client has sent as much as the window let it before the proxy knows who it is.
+/// What does not fit then would be lost, and sent again after pauses that double.
+#[tokio::test]
+async fn a_slow_upload_that_begins_with_a_flood_does_not_stall() {
+    let proxy = Proxy::start(Limits::up(bucket(20_000, 1_500))).await;
+    let target = sink().await;
+    let begin = async {
+        let mut floods = Floods::default();
+        floods.up(proxy.line(target).await);
+        floods
+    };
+    holds(&proxy, 20_000, 1_500, 3 * SECONDS, begin).await;
+}
+
 /// Both directions and both dialects draw from one budget.
 #[tokio::test]
 async fn a_shared_limit_is_one_for_both_directions() {
