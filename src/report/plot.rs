@@ -123,7 +123,7 @@ impl Picture {
             Self::Runs => runs::EXPLANATION.into(),
             Self::Burstiness => outputs::explanation(subject),
             Self::Pareto => pareto::RUNS.into(),
-            Self::Differences => differences::explanation(subject),
+            Self::Differences => differences::explanation(),
             Self::Bounds => bounds::EXPLANATION.into(),
         }
     }

@@ -125,10 +125,10 @@ mod tests {
             let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             unused.local_addr().unwrap()
         };
-        let (_, connected) = any(&[closed, there, closed], None).await.unwrap();
+        let (_, connected) = any(&[closed, there, closed]).await.unwrap();
         assert_eq!(connected, there);
-        let (_, error) = any(&[closed, closed], Some(8_192)).await.unwrap_err();
+        let (_, error) = any(&[closed, closed]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        assert!(any(&[], None).await.is_err());
+        assert!(any(&[]).await.is_err());
     }
 }

@@ -47,13 +47,11 @@ impl Change {
 }
 
 /// How to read it.
-pub(super) fn explanation(subject: &Subject) -> String {
-    let first = subject.algorithms.first();
+pub(super) fn explanation() -> String {
     format!(
-        "The mean change against {} under the same driver, run against run of the same arrivals, as a ratio with its 95 % \
-         interval (Student's t on logarithms). An interval across the upright line is no difference; the grey band is {} % of \
-         noise. What is zero in some run has no ratio.",
-        first.map_or("the first algorithm", |tested| tested.label.as_str()),
+        "The mean change against the first algorithm of the same driver, run against run of the same arrivals, as a ratio with \
+         its 95 % interval (Student's t on logarithms). An interval across the upright line is no difference; the grey band is {} % \
+         of noise. What is zero in some run has no ratio.",
         NOISE * 100.0
     )
 }
