@@ -22,7 +22,7 @@ pub use config::{
     ShaperProfile, StatefulProfile, Tcp, TestPattern,
 };
 pub use model::run;
-pub use server::{Against, Found, ServerError, run_against};
+pub use server::{Against, EASE, Found, ServerError, run_against};
 
 /// A figure of a run. In the order of the RFC's section 4.1 and 4.2, each with
 /// what must stand beside it.

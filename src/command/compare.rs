@@ -1,5 +1,8 @@
 //! `weirgate compare`: two runs side by side.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use miette::Diagnostic;
 
 use super::picture as pictures;
@@ -18,8 +21,11 @@ struct NothingToJudge;
 
 pub(super) fn run(args: &CompareArgs) -> Result<Outcome, Failure> {
     if let Some(picture) = &args.picture {
-        let files = [&args.base, &args.dir].map(|dir| dir.join("differences.csv"));
-        pictures::check(Some(picture), &[&files[0], &files[1]])?;
+        let folders = [&args.base, &args.dir].into_iter();
+        let entries = folders.filter_map(|dir| fs::read_dir(dir).ok()).flatten();
+        let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        pictures::check(Some(picture), &files)?;
     }
     let base = report::load(&args.base).map_err(report_failure)?;
     let other = report::load(&args.dir).map_err(report_failure)?;

@@ -63,7 +63,11 @@ pub(super) fn over_time(bins: &Bins, names: &[(usize, &str)]) -> [Chart; 2] {
         rates.push(line(name, *lane, steps));
         sums.push(line(name, *lane, so_far));
     }
-    let bins = flow::Nanos::new(bins.width());
+    let bins = match bins.width() {
+        nanos if nanos >= 1_000_000_000 => format!("{} s", nanos / 1_000_000_000),
+        nanos if nanos >= 1_000_000 => format!("{} ms", nanos / 1_000_000),
+        nanos => format!("{} µs", nanos / 1_000),
+    };
     let time = || side("time since the first packet", Quantity::Seconds);
     [
         Chart {

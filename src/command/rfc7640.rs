@@ -15,7 +15,8 @@ use crate::interrupt;
 use crate::progress::Progress;
 use crate::report::{Chart, Drawing, Line, Look, Quantity, plain};
 use crate::rfc7640::{
-    Against, Config, Figures, Found, Metric, Part, ServerError, Test, run as run_tests, run_against,
+    Against, Config, EASE, Figures, Found, Metric, Part, ServerError, Test, run as run_tests,
+    run_against,
 };
 use crate::scenario::problem::{FileProblems, Problem};
 
@@ -104,7 +105,8 @@ const VIRTUAL: &str = "In virtual time: the tester's own PD and PDV are 0, and a
 fn in_real_time(config: &Config, [delay, variation]: [f64; 2]) -> String {
     format!(
         "In real time over TCP: loss wait threshold {} (and what a queue may take): what a relay holds back for longer counts as lost,\n\
-         and what the rate yields within it is part of the burst size achieved. The tester's own PD of {} and PDV of {} are taken off. TCP efficiency is of all segments that this machine sent meanwhile.",
+         and what the rate yields within it is part of the burst size achieved. The tester's own PD of {} and PDV of {} are taken off. TCP efficiency is of all segments that this machine sent meanwhile.\n\
+         Bursts into queues and shapers come {EASE} % further apart than written below, so that what was late once can catch up.",
         config.loss_wait,
         plain::seconds(delay),
         plain::seconds(variation),

@@ -185,7 +185,10 @@ impl<B: Bench> Plan<'_, B> {
         };
         let name = format!("{} capacity, the most at once", kind.name);
         let setting = format!("{end}; {}", self.criterion());
-        let profile = format!("profiles in turn over {ports} ports");
+        let profile = match ports {
+            1 => "profiles in turn on one port".to_owned(),
+            _ => format!("profiles in turn over {ports} ports"),
+        };
         let mut test = test(&name, &profile, setting, &TOGETHER, trials);
         test.part = Part::Trials;
         self.tests.push(test);

@@ -54,6 +54,10 @@ impl Bench for Model {
         [0.0; 2]
     }
 
+    fn ease(&self) -> u64 {
+        0
+    }
+
     fn words(&self, pattern: &Pattern) -> String {
         pattern.setting()
     }

@@ -44,6 +44,8 @@ const DRAIN: Nanos = Nanos::from_millis(100);
 const BACKLOG: ByteSize = ByteSize::new(256 << 20);
 /// Length of the calibration.
 const CALIBRATION: Nanos = Nanos::from_secs(1);
+/// How much later bursts into a queue come than it drains, in percent.
+pub const EASE: u64 = 5;
 /// Between two looks at whether it should stop.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -434,6 +436,10 @@ impl Bench for Bed<'_> {
 
     fn own_delay(&self) -> [f64; 2] {
         self.own_delay
+    }
+
+    fn ease(&self) -> u64 {
+        EASE
     }
 
     fn words(&self, pattern: &Pattern) -> String {

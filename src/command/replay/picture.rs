@@ -122,7 +122,7 @@ impl Sketch {
 fn limits(policy: &Policy, end: f64) -> Option<[Line; 2]> {
     let (rate, burst) = named_limit(policy);
     let (rate, burst) = (real(rate?.get()), real(burst?.get()));
-    let name = format!("{} and {}", plain::rate(rate), plain::bytes(burst));
+    let name = format!("limit {}, burst {}", plain::rate(rate), plain::bytes(burst));
     let dashed = |points| Line {
         dashed: true,
         ..line(&name, LIMIT, points)

@@ -8,6 +8,8 @@ pub(super) struct Axis {
     low: f64,
     high: f64,
     log: bool,
+    /// Between whole numbers there is nothing.
+    whole: bool,
     unit: Unit,
     scale: Scale,
 }
@@ -27,8 +29,17 @@ impl Axis {
             low,
             high,
             log: false,
+            whole: false,
             unit,
             scale: Scale::of(unit, high.abs().max(low.abs())),
+        }
+    }
+
+    /// The same axis with ticks at whole numbers alone.
+    pub(super) const fn of_whole_numbers(self) -> Self {
+        Self {
+            whole: true,
+            ..self
         }
     }
 
@@ -51,6 +62,7 @@ impl Axis {
             low,
             high,
             log: true,
+            whole: false,
             unit,
             scale: Scale::of(unit, high),
         }
@@ -64,6 +76,7 @@ impl Axis {
             low,
             high: high.max(low * 1.25),
             log: true,
+            whole: false,
             unit,
             scale: Scale::of(unit, high),
         }
@@ -120,6 +133,7 @@ impl Axis {
         let scale = self.scale;
         let (low, high) = (scale.apply(self.low), scale.apply(self.high));
         let step = round_step((high - low) / wanted.max(1) as f64);
+        let step = if self.whole { step.max(1.0) } else { step };
         let first = (low / step - 1e-9).ceil();
         let count = (high / step + 1e-9).floor() - first;
         let digits = (-step.log10() - 1e-9).ceil().clamp(0.0, 9.0) as usize;
@@ -136,7 +150,6 @@ impl Axis {
 
     #[expect(
         clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
         reason = "the exponents of positive floats, at most some hundred"
     )]
     fn decades(&self, wanted: usize) -> Vec<Tick> {
@@ -259,6 +272,12 @@ mod tests {
             labels(Axis::log(Unit::Share, 0.001, 1.0), 4),
             ["0.1 %", "1 %", "10 %", "100 %"]
         );
+    }
+
+    #[test]
+    fn there_is_no_run_between_two() {
+        let axis = Axis::linear(Unit::Number, 1.0, 4.0).of_whole_numbers();
+        assert_eq!(labels(axis, 10), ["1", "2", "3", "4"]);
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub(in crate::report) fn between(base: &Report, other: &Report) -> Option<(Scene
     let mut lines = Vec::new();
     let mut found: Vec<(&str, Vec<Option<Change>>)> =
         FIGURES.iter().map(|one| (one.title, Vec::new())).collect();
-    let mut paired = true;
+    let mut kinds = Vec::new();
     for line in of_base {
         let same = |pair: &&Pair<'_>| {
             pair.base.algorithm == line.algorithm && pair.base.driver == line.driver
@@ -85,7 +85,7 @@ pub(in crate::report) fn between(base: &Report, other: &Report) -> Option<(Scene
         };
         for (metric, (_, changes)) in FIGURES.iter().zip(&mut found) {
             let compared = compare::of_runs(metric, &pair.base.rows, &pair.other.rows);
-            paired &= compared.as_ref().is_none_or(|(_, paired)| *paired);
+            kinds.extend(compared.as_ref().map(|(_, paired)| *paired));
             changes.push(compared.and_then(|(comparison, _)| Change::of(&comparison)));
         }
         lines.push(line);
@@ -94,10 +94,12 @@ pub(in crate::report) fn between(base: &Report, other: &Report) -> Option<(Scene
         return None;
     }
     let mut frame = Frame::new(super::WIDE);
-    let runs = if paired {
+    let runs = if !kinds.contains(&false) {
         "run against run of the same arrivals"
+    } else if kinds.contains(&true) {
+        "run against run of the same arrivals where every run knows the figure"
     } else {
-        "runs of other seeds, not paired"
+        "runs that are not paired"
     };
     frame.head(
         &compare::title(&subjects),

@@ -142,7 +142,10 @@ impl Drawing {
             y,
             x_title: "",
             y_title: "",
-            least: if self.charts.len() > 4 { 260.0 } else { 380.0 },
+            least: match self.charts.len() {
+                1 | 2 | 4 => 380.0,
+                _ => 260.0,
+            },
             height: if self.charts.len() > 4 { 170.0 } else { 240.0 },
         };
         let rects = grid.places(&mut frame, self.charts.len());
@@ -247,8 +250,10 @@ impl Chart {
 impl Side {
     fn axis(&self, values: impl Iterator<Item = f64>, from_zero: bool) -> Axis {
         let unit = self.unit.unit();
-        let finite = values.filter(|value| value.is_finite());
+        let finite: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+        let counts = self.unit == Quantity::Number && finite.iter().all(|one| one.fract() == 0.0);
         let (low, high) = finite
+            .into_iter()
             .filter(|value| !self.logarithmic || *value > 0.0)
             .fold((f64::MAX, f64::MIN), |(low, high), value| {
                 (low.min(value), high.max(value))
@@ -262,7 +267,12 @@ impl Side {
         let low = if from_zero { low.min(0.0) } else { low };
         let room = if from_zero { (high - low) * 0.05 } else { 0.0 };
         let high = if high > low { high + room } else { low + 1.0 };
-        Axis::linear(unit, low, high)
+        let axis = Axis::linear(unit, low, high);
+        if counts {
+            axis.of_whole_numbers()
+        } else {
+            axis
+        }
     }
 }
 
