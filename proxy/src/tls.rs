@@ -99,6 +99,16 @@ impl Certificates {
         false
     }
 
+    /// Nobody is spoken TLS with.
+    #[cfg(feature = "admin")]
+    pub(crate) async fn accept(
+        &self,
+        _: tokio::net::TcpStream,
+        _: Vec<u8>,
+    ) -> std::io::Result<tokio::net::TcpStream> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
     /// Does nothing.
     ///
     /// # Errors
