@@ -35,6 +35,7 @@ mod counters;
 mod decryption;
 #[cfg(feature = "grpc")]
 mod grpc;
+mod memory;
 #[cfg(feature = "panel")]
 mod metrics;
 mod port;
@@ -123,6 +124,8 @@ impl Front {
             }
         };
         let associations = Associations::new(settings.udp_associations);
+        // A panel is told where users have been, and nobody else.
+        let reports = matches!(settings.source, Some(config::Source::Panel(_)));
         Ok(Arc::new(Self {
             associations,
             settings,
@@ -131,7 +134,7 @@ impl Front {
             salts,
             datagrams,
             turnstile,
-            presence: Presence::default(),
+            presence: Presence::new(cfg!(feature = "panel") && reports),
             counters: Counters::default(),
             state: Mutex::default(),
         }))
@@ -262,9 +265,10 @@ impl Front {
         there.unwrap_or_default()
     }
 
-    /// Where the users with a number are, by it.
+    /// Where the users with a number are, by it, to be told.
     #[cfg(feature = "panel")]
     fn whereabouts(&self) -> HashMap<i64, Whereabouts> {
+        self.presence.tell();
         let users = self.users.subscribed().into_iter();
         let there = users
             .filter_map(|(account, access)| Some((access.number?, self.presence.of(account.id()))));

@@ -48,8 +48,13 @@ enum Phase {
 /// What has been read and not written.
 enum Held {
     Nothing,
-    Bytes { bytes: Box<[u8]>, from: usize },
+    Bytes {
+        bytes: Box<[u8]>,
+        from: usize,
+    },
     Piped(Pipe),
+    /// So many bytes that the source itself holds.
+    Lent(usize),
 }
 
 /// Whether there may be more.
@@ -102,7 +107,7 @@ impl<'a> Way<'a> {
                     self.phase = Phase::Closed;
                 }
                 Phase::Moving => {
-                    ready!(self.poll_held(context, sink))?;
+                    ready!(self.poll_held(context, source, sink))?;
                     if ready!(self.poll_source(context, source, sink))? == Source::Ended {
                         self.phase = Phase::Closing;
                     }
@@ -112,9 +117,10 @@ impl<'a> Way<'a> {
     }
 
     /// Writes what is held, as far as it is paid for, and pays for the rest.
-    fn poll_held<K: Side>(
+    fn poll_held<S: Side, K: Side>(
         &mut self,
         context: &mut Context<'_>,
+        source: &mut S,
         sink: &mut K,
     ) -> Poll<Result<(), Ending>> {
         loop {
@@ -130,7 +136,8 @@ impl<'a> Way<'a> {
             if self.paid == 0 {
                 self.paid = ready!(self.lane.poll_acquire(context, len))?;
             }
-            let written = ready!(self.held.poll_write(context, sink, len.min(self.paid)))?;
+            let most = len.min(self.paid);
+            let written = ready!(self.held.poll_write(context, source, sink, most))?;
             self.wrote(written)?;
             if written < len && matches!(self.held, Held::Piped(_)) {
                 // What a sink takes at once is all that is worth holding for it.
@@ -169,10 +176,11 @@ impl<'a> Way<'a> {
         };
         // Not `readable`: that one never yields to other tasks while there is something.
         ready!(from.poll_read_ready(context))?;
-        let most = if self.pays_for_little() {
-            SMALL
+        let copied = sink.plain().is_none();
+        let most = if let Some(most) = self.pays_at_once(copied) {
+            most
         } else {
-            let Some(most) = self.worth_asking(from)? else {
+            let Some(most) = self.worth_asking(from, copied)? else {
                 return Poll::Ready(Ok(Source::Ended));
             };
             if most == 0 {
@@ -191,34 +199,42 @@ impl<'a> Way<'a> {
         self.poll_copy(context, source, sink)
     }
 
-    /// Pays for a small piece of a source that seems to have little, if the budget
-    /// has as much to spare: what is not there goes back, and the source need not
-    /// be asked how much there is.
-    fn pays_for_little(&mut self) -> bool {
-        if self.bulk || self.known > 0 || !self.lane.is_limited() {
-            return false;
+    /// Pays for what a source seems to have, if the budget has as much to spare: what
+    /// is not there goes back, and the source need not be asked how much there is. Of
+    /// what is not `copied` but spliced, for a small piece alone.
+    fn pays_at_once(&mut self, copied: bool) -> Option<usize> {
+        if self.known > 0 || !self.lane.is_limited() {
+            return None;
         }
-        let pays = self.lane.acquires_at_once(SMALL);
-        if pays {
-            self.paid = SMALL;
-        }
-        pays
+        let most = match self.bulk {
+            false => SMALL,
+            true if copied => BUFFER_LEN,
+            true => return None,
+        };
+        let pays = self.lane.acquires_at_once(most);
+        pays.then(|| {
+            self.paid = most;
+            most
+        })
     }
 
     /// How much to ask the budget for: none at the end, zero if `from` has
     /// nothing after all. A limit is asked for no more than there is, nor for
     /// the end; without one it does not matter.
-    fn worth_asking(&mut self, from: &TcpStream) -> io::Result<Option<usize>> {
+    fn worth_asking(&mut self, from: &TcpStream, copied: bool) -> io::Result<Option<usize>> {
+        let piece = if copied { BUFFER_LEN } else { self.piece };
         if !self.lane.is_limited() {
-            return Ok(Some(if self.bulk { self.piece } else { SMALL }));
+            return Ok(Some(if self.bulk { piece } else { SMALL }));
         }
-        if self.known == 0 {
+        // What a copied piece has left over would be a piece of its own, however small.
+        let left_over = copied && self.known < SMALL;
+        if self.known == 0 || left_over {
             let Some(there) = copy::there(from)? else {
                 return Ok(None);
             };
             self.known = there;
         }
-        Ok(Some(self.known.min(self.piece)))
+        Ok(Some(self.known.min(piece)))
     }
 
     /// Moves what was granted into `pipe`.
@@ -239,8 +255,8 @@ impl<'a> Way<'a> {
         Ok(Source::from(moved))
     }
 
-    /// Moves what was granted through the thread's buffer; what the sink does
-    /// not take at once is held.
+    /// Moves what was granted: into the sink's own memory if it lends some, else
+    /// through the thread's buffer; what the sink does not take at once is held.
     fn poll_copy<S: Side, K: Side>(
         &mut self,
         context: &mut Context<'_>,
@@ -248,16 +264,24 @@ impl<'a> Way<'a> {
         sink: &mut K,
     ) -> Poll<Result<Source, Ending>> {
         let most = self.paid.min(BUFFER_LEN);
+        // Not `try_read`: this remembers a source that was emptied, which saves asking it again.
+        if let Some(room) = sink.room(most) {
+            let mut read = ReadBuf::new(room);
+            let outcome = Pin::new(source).poll_read(context, &mut read);
+            let len = read.filled().len();
+            sink.give(context, len)?;
+            let source = self.read(outcome, len);
+            if len > 0 {
+                self.wrote(len)?;
+            }
+            return source;
+        }
         copy::with_buffer(|buffer| {
             let room = buffer.get_mut(..most).unwrap_or_default();
             let mut read = ReadBuf::new(room);
-            // Not `try_read`: this remembers a source that was emptied, which saves asking it again.
             let outcome = Pin::new(source).poll_read(context, &mut read);
             let bytes = read.filled();
-            self.took(bytes.len());
-            ready!(outcome)?;
-            self.bulk = bytes.len() >= SMALL;
-            if bytes.is_empty() {
+            if ready!(self.read(outcome, bytes.len()))? == Source::Ended {
                 return Poll::Ready(Ok(Source::Ended));
             }
             let written = match Pin::new(sink).poll_write(context, bytes) {
@@ -273,6 +297,14 @@ impl<'a> Way<'a> {
         })
     }
 
+    /// `len` bytes were read of what was granted: whether that was the end.
+    fn read(&mut self, outcome: Poll<io::Result<()>>, len: usize) -> Poll<Result<Source, Ending>> {
+        self.took(len);
+        ready!(outcome)?;
+        self.bulk = len >= SMALL;
+        Poll::Ready(Ok(Source::from(Some(len))))
+    }
+
     /// Takes what a layer between us and the socket has for us. Nobody knows
     /// how much that is before it is read, so it is paid for afterwards.
     fn poll_layered<S: Side>(
@@ -280,6 +312,10 @@ impl<'a> Way<'a> {
         context: &mut Context<'_>,
         source: &mut S,
     ) -> Poll<Result<Source, Ending>> {
+        if let Some(len) = ready!(source.poll_hold(context))? {
+            self.held = Held::Lent(len);
+            return Poll::Ready(Ok(Source::from(Some(len))));
+        }
         copy::with_buffer(|buffer| {
             let room = buffer.get_mut(..SMALL).unwrap_or_default();
             let mut read = ReadBuf::new(room);
@@ -320,13 +356,15 @@ impl Held {
             Self::Nothing => 0,
             Self::Bytes { bytes, from } => bytes.len().saturating_sub(*from),
             Self::Piped(pipe) => pipe.len(),
+            Self::Lent(len) => *len,
         }
     }
 
     /// Writes up to `most` bytes and forgets them.
-    fn poll_write<K: Side>(
+    fn poll_write<S: Side, K: Side>(
         &mut self,
         context: &mut Context<'_>,
+        source: &mut S,
         sink: &mut K,
         most: usize,
     ) -> Poll<io::Result<usize>> {
@@ -340,6 +378,14 @@ impl Held {
                 written
             }
             Self::Piped(pipe) => ready!(poll_drain(pipe, context, sink, most))?,
+            Self::Lent(len) => {
+                let held = source.held();
+                let now = held.get(..most).unwrap_or(held);
+                let written = ready!(Pin::new(sink).poll_write(context, now))?;
+                source.take(written);
+                *len = len.saturating_sub(written);
+                written
+            }
         };
         if self.len() == 0 {
             *self = Self::Nothing;

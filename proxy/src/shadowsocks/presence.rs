@@ -16,16 +16,22 @@ use crate::users::{Authenticated, ConnectionCount, Network, TooMany};
 const MOST_ADDRESSES: usize = 64;
 
 /// Everybody's sessions, by the user's id.
-#[derive(Debug, Default)]
-pub(super) struct Presence(Arc<Mutex<HashMap<i64, Sessions>>>);
+#[derive(Debug)]
+pub(super) struct Presence {
+    users: Arc<Mutex<HashMap<i64, Sessions>>>,
+    /// Somebody asks now and then where users have been, and forgets it then.
+    is_asked: bool,
+}
 
 #[derive(Debug, Default)]
 struct Sessions {
     tcp: u64,
     /// In the order in which they came.
     places: Vec<Place>,
-    /// Since the last time somebody asked.
+    /// Since the last time somebody asked; empty if nobody does.
     seen: BTreeSet<IpAddr>,
+    /// What they were told, until they say that they have it.
+    told: BTreeSet<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -59,11 +65,20 @@ pub(super) struct Whereabouts {
     pub(super) tcp: u64,
     /// Addresses now.
     pub(super) now: BTreeSet<IpAddr>,
-    /// Addresses now, and those since they were last forgotten.
+    /// Addresses now, and those that [`Presence::tell`] has found.
     pub(super) lately: BTreeSet<IpAddr>,
 }
 
 impl Presence {
+    /// Nobody yet. Where users have been is kept only if it is asked for: else it
+    /// would be kept for ever.
+    pub(super) fn new(is_asked: bool) -> Self {
+        Self {
+            users: Arc::default(),
+            is_asked,
+        }
+    }
+
     /// Counts one more TCP session of `user` from `source`; where no rule says how
     /// many there may be, `most`.
     ///
@@ -92,10 +107,10 @@ impl Presence {
     ) -> Present {
         let (id, network) = (user.account().id(), Network::of(source));
         let most = user.account().most_addresses();
-        let mut users = self.0.lock();
+        let mut users = self.users.lock();
         let sessions = users.entry(id).or_default();
         sessions.tcp += u64::from(connection.is_some());
-        if sessions.seen.len() < MOST_ADDRESSES {
+        if self.is_asked && sessions.seen.len() < MOST_ADDRESSES {
             sessions.seen.insert(source);
         }
         let over = match sessions.place(network) {
@@ -110,21 +125,21 @@ impl Presence {
             network,
             over,
             connection,
-            presence: Arc::clone(&self.0),
+            presence: Arc::clone(&self.users),
         }
     }
 
     /// Where a user is.
     #[cfg(feature = "panel")]
     pub(super) fn of(&self, id: i64) -> Whereabouts {
-        let users = self.0.lock();
+        let users = self.users.lock();
         let Some(sessions) = users.get(&id) else {
             return Whereabouts::default();
         };
         let now: BTreeSet<_> = sessions.places.iter().map(|place| place.address).collect();
         Whereabouts {
             tcp: sessions.tcp,
-            lately: now.union(&sessions.seen).copied().collect(),
+            lately: now.union(&sessions.told).copied().collect(),
             now,
         }
     }
@@ -132,20 +147,33 @@ impl Presence {
     /// TCP sessions of everybody.
     #[cfg(feature = "panel")]
     pub(super) fn tcp(&self) -> u64 {
-        self.0.lock().values().map(|sessions| sessions.tcp).sum()
+        let users = self.users.lock();
+        users.values().map(|sessions| sessions.tcp).sum()
     }
 
-    /// Forgets where users were who are there no longer.
+    /// Where users have been since the last time is told from now on.
     #[cfg(feature = "panel")]
-    pub(super) fn forget_seen(&self) {
-        self.0.lock().retain(|_, sessions| {
-            sessions.seen.clear();
-            !sessions.places.is_empty()
+    pub(super) fn tell(&self) {
+        for sessions in self.users.lock().values_mut() {
+            sessions.told.append(&mut sessions.seen);
+        }
+    }
+
+    /// What was told has been heard; what was seen meanwhile has not.
+    #[cfg(feature = "panel")]
+    pub(super) fn forget_told(&self) {
+        self.users.lock().retain(|_, sessions| {
+            sessions.told.clear();
+            !sessions.is_empty()
         });
     }
 }
 
 impl Sessions {
+    fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.seen.is_empty() && self.told.is_empty()
+    }
+
     fn place(&mut self, network: Network) -> Option<&mut Place> {
         let mut places = self.places.iter_mut();
         places.find(|place| place.network == network && !place.over.is_cancelled())
@@ -206,8 +234,81 @@ impl Drop for Present {
                 sessions.places.remove(own);
             }
         }
-        if sessions.places.is_empty() && sessions.seen.is_empty() {
+        if sessions.is_empty() {
             users.remove(&self.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Database;
+    use crate::protocol::Credentials;
+    use crate::users::{Limits, NewUser, PasswordCost, Users};
+
+    async fn user() -> (Authenticated, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::file(folder.path().join("users.db"));
+        let users = Users::open(&database, PasswordCost::LEAST).await.unwrap();
+        let (name, password) = ("ada".to_owned(), b"pw".to_vec());
+        let new = NewUser {
+            name: name.clone(),
+            password: password.clone(),
+            rules: Limits::Unlimited.into(),
+        };
+        users.add(new).await.unwrap();
+        let name = name.into();
+        let credentials = Credentials { name, password };
+        let source = [192, 0, 2, 1].into();
+        let user = users.authenticate(&credentials, source).await.unwrap();
+        (user, folder)
+    }
+
+    fn address(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    #[tokio::test]
+    async fn where_users_have_been_is_kept_only_for_who_asks() {
+        let (user, _folder) = user().await;
+        for is_asked in [false, true] {
+            let presence = Presence::new(is_asked);
+            for last in 0..100 {
+                let tcp = presence.enter(&user, 10, address(last)).unwrap();
+                let udp = presence.enter_udp(&user, [198, 51, 100, last].into());
+                assert_eq!(presence.users.lock().len(), 1);
+                drop((tcp, udp));
+            }
+            let kept = presence.users.lock();
+            let addresses = kept.values().map(|sessions| sessions.seen.len());
+            let expected = if is_asked { MOST_ADDRESSES } else { 0 };
+            assert_eq!(addresses.sum::<usize>(), expected);
+            assert_eq!(kept.is_empty(), !is_asked, "nothing of who is gone");
+        }
+    }
+
+    #[cfg(feature = "panel")]
+    #[tokio::test]
+    async fn who_comes_while_a_report_is_under_way_is_in_the_next() {
+        let (user, _folder) = user().await;
+        let presence = Presence::new(true);
+        let lately = || {
+            presence.tell();
+            let there = presence.of(user.account().id()).lately;
+            there.into_iter().collect::<Vec<_>>()
+        };
+        drop(presence.enter(&user, 10, address(1)).unwrap());
+        assert_eq!(lately(), [address(1)]);
+        drop(presence.enter(&user, 10, address(2)).unwrap());
+        presence.forget_told();
+        assert_eq!(lately(), [address(2)]);
+        let stays = presence.enter(&user, 10, address(3)).unwrap();
+        assert_eq!(lately(), [address(2), address(3)], "nobody has heard");
+        presence.forget_told();
+        assert_eq!(lately(), [address(3)], "still there");
+        drop(stays);
+        presence.forget_told();
+        assert!(presence.users.lock().is_empty());
     }
 }

@@ -1,6 +1,5 @@
 //! A client's TCP connection as a stream of its payload.
 
-use std::cell::Cell;
 use std::io;
 use std::mem;
 use std::ops::Range;
@@ -14,23 +13,15 @@ use tokio::net::TcpStream;
 
 use super::replay::Mark;
 use super::roster::Member;
-use super::{Front, random, unix_now};
-use crate::protocol::shadowsocks::stream::{Opener, Sealer};
-use crate::protocol::shadowsocks::{Refused, handshake};
+use super::{Front, memory, random, unix_now};
+use crate::protocol::shadowsocks::stream::{LENGTH_LEN, Opener, Sealer};
+use crate::protocol::shadowsocks::{Refused, TAG_LEN, handshake};
 use crate::relay::Side;
 
-/// What is read at once, at least.
-const READ: usize = 32 * 1024;
-/// What is sealed at once, at most: a whole chunk of the 2022 edition, which saves calls.
+/// What is read at once, at least: a whole chunk of the 2022 edition, which saves calls.
+const READ: usize = 64 * 1024;
+/// What is sealed at once, at most.
 const LARGEST: usize = 65_535;
-/// The same for a client that does not keep up, so that little is held for it.
-const SMALLEST: usize = 32 * 1024;
-
-thread_local! {
-    /// Memory to seal in: most of what is sealed is written at once, so that a thread needs
-    /// one, not each of its connections.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 /// An encrypted client that has asked for something.
 pub(super) struct Sealed {
@@ -41,13 +32,14 @@ pub(super) struct Sealed {
     at: usize,
     /// What of the inbox is opened and not taken.
     plain: Range<usize>,
+    /// Why nothing more can be opened, once what was opened before is taken.
+    refused: Option<Refused>,
     outgoing: Outgoing,
     front: Arc<Front>,
-    /// What is sealed and not written from `sent` on.
+    /// Memory to seal in.
     outbox: Vec<u8>,
-    sent: usize,
-    /// What is sealed at once now.
-    piece: usize,
+    /// What of it is sealed and not written.
+    sealed: Range<usize>,
 }
 
 /// How an answer goes on.
@@ -77,43 +69,66 @@ impl Sealed {
             inbox,
             at: 0,
             plain: 0..0,
+            refused: None,
             outgoing: Outgoing::Silent { member, salt },
             front,
             outbox: Vec::new(),
-            sent: 0,
-            piece: SMALLEST,
+            sealed: 0..0,
         }
     }
 
-    /// Opens the next piece that is all here; whether there was one.
-    fn open(&mut self) -> Result<bool, Refused> {
-        let rest = self.inbox.get_mut(self.at..).unwrap_or_default();
-        if rest.len() < self.opener.needed() {
-            return Ok(false);
-        }
+    /// Opens all pieces that are here, and brings their payloads together.
+    fn open(&mut self) -> Result<(), Refused> {
         let since = Instant::now();
-        let Some((payload, used)) = self.opener.open(rest)? else {
-            return Ok(false);
-        };
-        if !payload.is_empty() {
-            self.front.counters.decrypt.observe(since.elapsed());
-            self.front.counters.transmitted(payload.len());
+        let before = self.plain.len();
+        while self.refused.is_none() {
+            let rest = self.inbox.get_mut(self.at..).unwrap_or_default();
+            match self.opener.open(rest) {
+                Ok(None) => break,
+                Ok(Some((payload, used))) => {
+                    let payload = self.at + payload.start..self.at + payload.end;
+                    self.at += used;
+                    self.join(payload);
+                }
+                Err(refused) => self.refused = Some(refused),
+            }
         }
-        self.plain = self.at + payload.start..self.at + payload.end;
-        self.at += used;
-        Ok(true)
+        let opened = self.plain.len() - before;
+        if opened > 0 {
+            self.front.counters.decrypt.observe(since.elapsed());
+            self.front.counters.transmitted(opened);
+        }
+        match self.refused {
+            Some(refused) if self.plain.is_empty() => Err(refused),
+            _ => Ok(()),
+        }
+    }
+
+    /// `payload` of the inbox follows what is opened already.
+    fn join(&mut self, payload: Range<usize>) {
+        if self.plain.is_empty() {
+            self.plain = payload;
+        } else if payload.start > self.plain.end {
+            let till = self.plain.end + payload.len();
+            self.inbox.copy_within(payload, self.plain.end);
+            self.plain.end = till;
+        }
     }
 
     /// Reads more; none at the end.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<()>>> {
         self.inbox.drain(..self.at.min(self.inbox.len()));
-        self.at = 0;
+        (self.at, self.plain) = (0, 0..0);
+        if self.inbox.capacity() == 0 {
+            self.inbox = memory::lend();
+            self.inbox.clear();
+        }
         self.inbox.reserve(READ.max(self.opener.needed()));
         let socket = Pin::new(&mut self.socket);
         let filled = tokio_util::io::poll_read_buf(socket, context, &mut self.inbox);
-        if filled.is_pending() && self.inbox.is_empty() {
+        if self.inbox.is_empty() {
             // Most clients are silent most of the time.
-            self.inbox = Vec::new();
+            memory::give_back(mem::take(&mut self.inbox));
         }
         match ready!(filled)? {
             0 if self.inbox.is_empty() => Poll::Ready(Ok(None)),
@@ -125,20 +140,27 @@ impl Sealed {
 
     /// Writes what is sealed.
     fn poll_empty(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.outbox.get(self.sent..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self.outbox.get(self.sealed.clone())
+            && !rest.is_empty()
+        {
             let written = ready!(Pin::new(&mut self.socket).poll_write(context, rest))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.sent += written;
+            self.sealed.start += written;
         }
         if self.outbox.capacity() > 0 {
-            let mut spare = mem::take(&mut self.outbox);
-            spare.clear();
-            SPARE.set(spare);
+            memory::give_back(mem::take(&mut self.outbox));
         }
-        self.sent = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// As [`Sealed::poll_empty`]: what is left is written before anything else is taken.
+    fn begin_to_write(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.poll_empty(context) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Ok(()),
+        }
     }
 
     fn seal(&mut self, payload: &[u8]) -> Result<(), Refused> {
@@ -174,6 +196,54 @@ impl Side for Sealed {
     fn plain(&self) -> Option<&TcpStream> {
         None
     }
+
+    fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
+        loop {
+            self.open().map_err(broken)?;
+            if !self.plain.is_empty() || ready!(self.poll_fill(context))?.is_none() {
+                return Poll::Ready(Ok(Some(self.plain.len())));
+            }
+        }
+    }
+
+    fn held(&self) -> &[u8] {
+        self.inbox.get(self.plain.clone()).unwrap_or_default()
+    }
+
+    fn take(&mut self, len: usize) {
+        self.plain.start = self.plain.end.min(self.plain.start + len);
+    }
+
+    fn room(&mut self, most: usize) -> Option<&mut [u8]> {
+        let Outgoing::Begun(sealer) = &self.outgoing else {
+            return None;
+        };
+        let most = sealer.fits(most)?;
+        if !self.sealed.is_empty() {
+            return None;
+        }
+        if self.outbox.capacity() == 0 {
+            self.outbox = memory::lend();
+        }
+        let needed = LENGTH_LEN + most + TAG_LEN;
+        if self.outbox.len() < needed {
+            self.outbox.resize(needed, 0);
+        }
+        self.outbox.get_mut(LENGTH_LEN..LENGTH_LEN + most)
+    }
+
+    fn give(&mut self, context: &mut Context<'_>, len: usize) -> io::Result<()> {
+        if len > 0
+            && let Outgoing::Begun(sealer) = &mut self.outgoing
+        {
+            let since = Instant::now();
+            let sealed = sealer.seal_in_place(&mut self.outbox, len);
+            self.sealed = 0..sealed.ok_or(io::ErrorKind::InvalidInput)?;
+            self.front.counters.encrypt.observe(since.elapsed());
+            self.front.counters.transmitted(len);
+        }
+        self.begin_to_write(context)
+    }
 }
 
 impl AsyncRead for Sealed {
@@ -183,25 +253,12 @@ impl AsyncRead for Sealed {
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = room.filled().len();
-        loop {
-            let most = room.remaining().min(this.plain.len());
-            let till = this.plain.start + most;
-            room.put_slice(this.inbox.get(this.plain.start..till).unwrap_or_default());
-            this.plain.start = till;
-            if room.remaining() == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            if this.open().map_err(broken)? {
-                continue;
-            }
-            if room.filled().len() > before {
-                return Poll::Ready(Ok(()));
-            }
-            if ready!(this.poll_fill(context))?.is_none() {
-                return Poll::Ready(Ok(()));
-            }
-        }
+        ready!(this.poll_hold(context))?;
+        let held = this.held();
+        let most = held.len().min(room.remaining());
+        room.put_slice(held.get(..most).unwrap_or_default());
+        this.take(most);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -213,20 +270,15 @@ impl AsyncWrite for Sealed {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_empty(context))?;
-        let now = bytes.get(..this.piece).unwrap_or(bytes);
+        let now = bytes.get(..LARGEST).unwrap_or(bytes);
         let since = Instant::now();
-        this.outbox = SPARE.take();
+        this.outbox = memory::lend();
+        this.outbox.clear();
         this.seal(now).map_err(broken)?;
+        this.sealed = 0..this.outbox.len();
         this.front.counters.encrypt.observe(since.elapsed());
         this.front.counters.transmitted(now.len());
-        // What is left is written before anything else is taken.
-        this.piece = match this.poll_empty(context) {
-            Poll::Ready(written) => {
-                written?;
-                LARGEST
-            }
-            Poll::Pending => SMALLEST,
-        };
+        this.begin_to_write(context)?;
         Poll::Ready(Ok(now.len()))
     }
 

@@ -57,6 +57,9 @@ enum Test {
         connections: usize,
         #[arg(long, value_name = "TIME", default_value = "3s")]
         duration: Nanos,
+        /// Uploads in place of downloads
+        #[arg(long)]
+        upload: bool,
     },
     /// Connections with login, one after the other, many at once
     Connect {
@@ -150,7 +153,8 @@ fn run(options: Options) -> io::Result<()> {
         Test::Throughput {
             connections,
             duration,
-        } => throughput::run(&bench, connections, length(duration)),
+            upload,
+        } => throughput::run(&bench, connections, length(duration), upload),
         Test::Connect {
             under_way,
             duration,

@@ -119,10 +119,90 @@ impl Sealer {
         }
     }
 
+    /// How many of `most` bytes a single chunk has room for, if it is worth while to
+    /// seal them where they are: the short chunks of the AEAD methods would need many
+    /// such places.
+    #[must_use]
+    pub const fn fits(&self, most: usize) -> Option<usize> {
+        if self.longest < 0xffff {
+            return None;
+        }
+        Some(if most < self.longest {
+            most
+        } else {
+            self.longest
+        })
+    }
+
+    /// Seals the `len` bytes that lie in `chunk` after the first [`LENGTH_LEN`] where
+    /// they are: how many bytes of `chunk` that makes. `None`, and nothing is sealed,
+    /// if there is no room for the tag or it is more than one chunk.
+    pub fn seal_in_place(&mut self, chunk: &mut [u8], len: usize) -> Option<usize> {
+        if len > self.longest {
+            return None;
+        }
+        let (head, rest) = chunk.split_first_chunk_mut::<LENGTH_LEN>()?;
+        let (payload, rest) = rest.split_at_mut_checked(len)?;
+        let tag = rest.first_chunk_mut::<TAG_LEN>()?;
+        let len = u16::try_from(len).ok()?;
+        let (length, tag_of_length) = head.split_first_chunk_mut::<2>()?;
+        *length = len.to_be_bytes();
+        tag_of_length.copy_from_slice(&self.cipher.seal_in_place(length));
+        *tag = self.cipher.seal_in_place(payload);
+        Some(LENGTH_LEN + payload.len() + TAG_LEN)
+    }
+
     /// Appends one sealed piece.
     pub(super) fn seal_piece(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         let from = out.len();
         out.extend_from_slice(piece);
         self.cipher.seal(out, from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::shadowsocks::Key;
+
+    fn cipher(method: Method) -> Cipher {
+        Cipher::new(method, &Key::from_password(method, b"secret")).unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_in_place_is_what_is_sealed_elsewhere() {
+        let method = Method::Blake3Aes256Gcm;
+        let mut apart = Sealer::new(method, cipher(method));
+        let mut in_place = Sealer::new(method, cipher(method));
+        for len in [1, 15, 1_400, 0xffff] {
+            let payload: Vec<u8> = (0..len).map(|at: usize| at.to_le_bytes()[0]).collect();
+            let mut expected = Vec::new();
+            apart.seal(&payload, &mut expected);
+            let mut chunk = vec![7; LENGTH_LEN + len + TAG_LEN + 3];
+            chunk[LENGTH_LEN..LENGTH_LEN + len].copy_from_slice(&payload);
+            let sealed = in_place.seal_in_place(&mut chunk, len).unwrap();
+            assert_eq!(chunk[..sealed], expected);
+            assert_eq!(chunk[sealed..], [7; 3]);
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_sealed() {
+        let method = Method::Blake3Aes128Gcm;
+        let mut sealer = Sealer::new(method, cipher(method));
+        for (room, len) in [
+            (0, 0),
+            (LENGTH_LEN + 9, 10),
+            (LENGTH_LEN + 10 + TAG_LEN - 1, 10),
+            (1 << 17, 1 << 16),
+        ] {
+            let mut chunk = vec![7; room];
+            assert_eq!(sealer.seal_in_place(&mut chunk, len), None);
+            assert!(chunk.iter().all(|&byte| byte == 7), "{room} {len}");
+        }
+        assert_eq!(sealer.fits(10), Some(10));
+        assert_eq!(sealer.fits(1 << 20), Some(0xffff));
+        let method = Method::Aes128Gcm;
+        assert_eq!(Sealer::new(method, cipher(method)).fits(10), None);
     }
 }

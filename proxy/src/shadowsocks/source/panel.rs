@@ -118,7 +118,7 @@ impl Caller {
             let answer = self.exchange(Method::POST, Some(&id), body.into()).await?;
             acknowledged(&answer)?;
             self.front.users.acknowledge(&id).await?;
-            self.front.presence.forget_seen();
+            self.front.presence.forget_told();
         }
         Ok(())
     }
