@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::protocol::shadowsocks::{Method, Refused};
+use crate::protocol::shadowsocks::Refused;
 #[cfg(feature = "panel")]
 use crate::tls::TlsError;
 use crate::tls::TlsFiles;
@@ -296,17 +296,20 @@ impl Front {
                         other.over.cancel();
                     }
                     let Ok(keys) = access.keys() else { continue };
-                    Arc::new(Member {
+                    let member = Member {
                         account,
                         access,
                         keys,
                         over: CancellationToken::new(),
-                    })
+                    };
+                    if !member.access.method.authenticates() && self.settings.allow_unencrypted {
+                        member.warn("authenticates nobody: whoever finds the port may be served");
+                    }
+                    Arc::new(member)
                 }
             };
-            if member.access.method == Method::None && !self.settings.allow_unencrypted {
-                let user = member.account.name().escape_debug();
-                tracing::warn!(%user, "the method none encrypts nothing and is switched off");
+            if !member.access.method.authenticates() && !self.settings.allow_unencrypted {
+                member.warn("is switched off: it authenticates nobody");
                 member.over.cancel();
                 continue;
             }

@@ -117,7 +117,7 @@
 //! udp_idle = "60s"        # silence of a UDP association
 //! udp_associations = 4096 # of all users; one more ends the one that is silent longest
 //! udp = "shape"           # beyond a limit datagrams wait; or police: they are dropped
-//! allow_unencrypted = false # true: users with the method none are served
+//! allow_unencrypted = false # true: users with the methods none, aes-128-cfb, aes-192-cfb and aes-256-cfb are served
 //! replay_file = "/var/lib/weirgate/shadowsocks.salts"
 //! users = "/etc/weirgate/userconfigs.json" # or panel = "https://panel.example/api/users/1/?token=..."
 //! panel_roots = "/etc/weirgate/roots.pem" # trusted besides the system's

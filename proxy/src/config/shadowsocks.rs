@@ -22,7 +22,8 @@ pub struct Shadowsocks {
     pub udp_associations: usize,
     /// What happens to a datagram beyond its user's limit.
     pub udp: UdpLimit,
-    /// Lets users with the method `none` in: nothing is encrypted, nobody authenticated.
+    /// Lets users in by methods that authenticate nobody: `none`, which does not encrypt
+    /// either, and those in CFB mode.
     pub allow_unencrypted: bool,
     /// Where salts are kept over a restart, so that nothing recorded before it is
     /// served after it; `None`: in memory alone.

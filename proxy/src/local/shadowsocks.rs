@@ -221,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
 
 /// As many random bytes as a method's salt has.
 fn salt(method: Method) -> io::Result<Vec<u8>> {
-    let mut salt = vec![0; method.key_len()];
+    let mut salt = vec![0; method.salt_len()];
     let filled = SystemRandom::new().fill(&mut salt);
     filled.map_err(|_| io::Error::other("the system has no randomness"))?;
     Ok(salt)

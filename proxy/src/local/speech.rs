@@ -38,7 +38,7 @@ impl FromStr for Speech {
         }
         #[cfg(feature = "shadowsocks")]
         if let Ok(method) = text.parse::<Method>()
-            && method != Method::None
+            && method.authenticates()
         {
             return Ok(Self::Shadowsocks(method));
         }

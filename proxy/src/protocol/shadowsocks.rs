@@ -1,5 +1,6 @@
-//! Shadowsocks: the AEAD construction (SIP004, shadowsocks.org, "AEAD Ciphers") and
-//! the 2022 edition (SIP022) with identity headers (SIP023).
+//! Shadowsocks: the AEAD construction (SIP004, shadowsocks.org, "AEAD Ciphers"),
+//! the 2022 edition (SIP022) with identity headers (SIP023), and the stream ciphers of
+//! old in CFB mode.
 //!
 //! ```text
 //! key      AEAD: EVP_BytesToKey(MD5, password)     2022: the base64 password; "port:user" is two keys
@@ -14,6 +15,7 @@
 //!          towards the client salt | seal(01 | time | salt of the client | length) | seal(payload) | chunk...
 //!   identity                 AES-ECB(BLAKE3-derive("shadowsocks 2022 identity subkey", port key | salt),
 //!                            BLAKE3(user key)[..16])
+//! TCP and UDP, CFB           first block | address, payload under AES-CFB with the key itself; no tag
 //! UDP, AEAD, both ways       salt | seal(address | data)                              nonce 0
 //! UDP, 2022                  AES-ECB(port key, or user key without identity, session u64 | number u64) |
 //!                            AES-ECB(port key, BLAKE3(user key)[..16] XOR (session | number))? | seal(body)

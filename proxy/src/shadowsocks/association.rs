@@ -217,7 +217,7 @@ impl Open<'_> {
     fn sealed(&self, sender: &mut Sender, from: SocketAddr, data: &[u8]) -> io::Result<Vec<u8>> {
         let association = self.association;
         let salt = random::<32>().map_err(io::Error::other)?;
-        let salt = salt.get(..association.member.access.method.key_len());
+        let salt = salt.get(..association.member.access.method.salt_len());
         let salt = salt.unwrap_or_default();
         let sealed = sender.answer(association.session, salt, from, data, unix_now());
         let sealed = sealed.map_err(io::Error::other)?;

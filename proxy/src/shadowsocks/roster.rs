@@ -54,6 +54,14 @@ struct Recent {
     by_place: HashMap<Network, VecDeque<i64>>,
 }
 
+impl Member {
+    /// Warns of the method.
+    pub(super) fn warn(&self, why: &'static str) {
+        let (user, port) = (self.account.name().escape_debug(), self.access.port);
+        tracing::warn!(%user, port, method = %self.access.method, why, "an old shadowsocks method");
+    }
+}
+
 impl Roster {
     /// Those of `members` who can share a port with the first one.
     pub(super) fn new(members: Vec<Arc<Member>>) -> Option<Self> {
@@ -68,10 +76,10 @@ impl Roster {
         };
         for member in members {
             let fits = member.access.method == method && member.keys.port == roster.port_key;
-            if !fits || (method == Method::None && !alone) {
+            if !fits || (!method.authenticates() && !alone) {
                 let user = member.account.name().escape_debug();
                 let port = member.access.port;
-                tracing::error!(%user, port, "cannot share the port: users of one port need one method and one key of the port, and none is for one user alone");
+                tracing::error!(%user, port, "cannot share the port: users of one port need one method and one key of the port, and none and the methods in CFB mode are for one user alone");
                 continue;
             }
             let id = member.account.id();

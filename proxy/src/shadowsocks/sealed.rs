@@ -173,7 +173,7 @@ impl Sealed {
         };
         let method = member.access.method;
         let own = random::<32>()?;
-        let own = own.get(..method.key_len()).unwrap_or_default();
+        let own = own.get(..method.salt_len()).unwrap_or_default();
         // Sent back to us, it is a replay.
         self.front.salts.is_new(mark(own));
         let (key, now) = (&member.keys.user, unix_now());

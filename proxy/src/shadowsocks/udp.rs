@@ -99,7 +99,7 @@ impl Receiver {
             let opened = datagram::open(method, &member.keys, bytes, unix_now())?;
             Ok((Arc::clone(member), opened))
         };
-        if method == Method::None {
+        if !method.authenticates() {
             let allowed = self.front.settings.allow_unencrypted;
             let member = roster.members().next().filter(|_| allowed);
             return member.map(open).transpose();

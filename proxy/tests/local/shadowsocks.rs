@@ -43,7 +43,7 @@ async fn shadowsocks_to_the_server_by_tcp_and_udp() {
             let _ = datagrams.send_to(&bytes[..len], from).await;
         }
     });
-    for method in Method::ALL.into_iter().skip(1) {
+    for method in Method::ALL.into_iter().filter(|one| one.authenticates()) {
         let secret = match method.key_len() {
             16 if method.is_2022() => "AAECAwQFBgcICQoLDA0ODw==:Dw4NDAsKCQgHBgUEAwIBAA==",
             32 if method.is_2022() => "AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8=",

@@ -320,7 +320,7 @@ async fn s2_half_closed_is_half_open() {
     proxy.stop().await;
 }
 
-/// Upstream: `none` serves whoever comes, whatever the operator thinks of it.
+/// Upstream: `none` and cfb serve whoever comes, whatever the operator thinks of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn s2_without_encryption_nobody_is_served_unless_that_is_allowed() {
     let (target, datagrams) = (echo().await, datagram_echo("127.0.0.1:0").await);
@@ -346,6 +346,23 @@ async fn s2_without_encryption_nobody_is_served_unless_that_is_allowed() {
         add(&proxy, "other", Limits::Unlimited, &other).await;
         if !allowed {
             assert!(TcpStream::connect(("127.0.0.1", plain.port)).await.is_err());
+            for (name, method) in [
+                ("short", Method::Aes128Cfb),
+                ("middle", Method::Aes192Cfb),
+                ("long", Method::Aes256Cfb),
+            ] {
+                let old = access(free_port(), method, "secret");
+                proxy
+                    .users
+                    .add(user(name, Limits::Unlimited))
+                    .await
+                    .unwrap();
+                let given = proxy.users.set_shadowsocks(name, Some(old.clone()));
+                given.await.unwrap();
+                let after = access(free_port(), Method::Aes128Gcm, "secret");
+                add(&proxy, &format!("after-{name}"), Limits::Unlimited, &after).await;
+                assert!(TcpStream::connect(("127.0.0.1", old.port)).await.is_err());
+            }
             proxy.stop().await;
             continue;
         }

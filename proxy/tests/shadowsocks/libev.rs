@@ -47,13 +47,18 @@ impl Drop for SsLocal {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ss_local_carries_tcp_and_udp() {
-    let proxy = start().await;
+    let mut settings = settings();
+    settings.allow_unencrypted = true;
+    let proxy = start_with(settings, |_| ()).await;
     let target = echo().await;
     let datagrams = datagram_echo().await;
     for (number, method) in [
         (1, Method::Aes128Gcm),
         (2, Method::Aes256Gcm),
         (3, Method::Chacha20IetfPoly1305),
+        (4, Method::Aes128Cfb),
+        (5, Method::Aes192Cfb),
+        (6, Method::Aes256Cfb),
     ] {
         let access = access(free_port(), method, &password(method, number));
         let name = format!("user-{number}");

@@ -15,7 +15,7 @@ pub(crate) struct Shadowsocks {
     /// The port, TCP and UDP.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// aes-128-gcm, aes-256-gcm, chacha20-ietf-poly1305, 2022-blake3-aes-128-gcm, 2022-blake3-aes-256-gcm or none.
+    /// aes-128-gcm, aes-256-gcm, chacha20-ietf-poly1305, 2022-blake3-aes-128-gcm, 2022-blake3-aes-256-gcm; where they are switched on none, aes-128-cfb, aes-192-cfb or aes-256-cfb.
     #[arg(long, value_name = "METHOD")]
     method: Option<Method>,
     /// Read the password from this file, `-` for standard input. It is kept in the clear, since

@@ -20,6 +20,9 @@ const LONGEST_ADDRESS: usize = 1 + 1 + 255 + 2;
 pub const fn first_len(method: Method, has_identity: bool) -> usize {
     let sealed = if method.is_2022() {
         FIXED + TAG_LEN
+    } else if method.is_cfb() {
+        // Nothing does.
+        0
     } else {
         LENGTH_LEN
     };
@@ -27,13 +30,13 @@ pub const fn first_len(method: Method, has_identity: bool) -> usize {
 }
 
 const fn before_sealed(method: Method, has_identity: bool) -> usize {
-    method.key_len() + if has_identity { IDENTITY_LEN } else { 0 }
+    method.salt_len() + if has_identity { IDENTITY_LEN } else { 0 }
 }
 
 /// The salt that a session begins with.
 #[must_use]
 pub fn salt(method: Method, first: &[u8]) -> &[u8] {
-    first.get(..method.key_len()).unwrap_or_default()
+    first.get(..method.salt_len()).unwrap_or_default()
 }
 
 /// Whom the identity header of `first` names, under the port's key.
@@ -41,7 +44,7 @@ pub fn salt(method: Method, first: &[u8]) -> &[u8] {
 /// # Errors
 /// [`Refused::Malformed`] if `first` is too short.
 pub fn identity(method: Method, port: &Key, first: &[u8]) -> Result<[u8; 16], Refused> {
-    let header = first.get(method.key_len()..).and_then(<[u8]>::first_chunk);
+    let header = first.get(method.salt_len()..).and_then(<[u8]>::first_chunk);
     let header = *header.ok_or(Refused::Malformed("no identity header"))?;
     let subkey = port.identity_subkey(method, salt(method, first));
     Ok(Block::new(&subkey)?.decrypt(header))
@@ -70,7 +73,10 @@ pub(super) fn open_under(
     first: &[u8],
     now: u64,
 ) -> Result<Opener, Refused> {
-    let mut cipher = Cipher::new(method, subkey)?;
+    let mut cipher = Cipher::new(method, subkey, salt(method, first))?;
+    if method.is_cfb() {
+        return Ok(Opener::new(method, cipher));
+    }
     let mut sealed = [0; FIXED + TAG_LEN];
     let piece = first.get(before_sealed(method, has_identity)..first_len(method, has_identity));
     let piece = piece.ok_or(Refused::Authentication)?;
@@ -133,7 +139,8 @@ pub fn answer(
     now: u64,
     out: &mut Vec<u8>,
 ) -> Result<Sealer, Refused> {
-    let mut sealer = Sealer::new(method, Cipher::new(method, &user.subkey(method, own))?);
+    let subkey = user.subkey(method, own);
+    let mut sealer = Sealer::new(method, Cipher::new(method, &subkey, own)?);
     out.extend_from_slice(own);
     if !method.is_2022() {
         sealer.seal(payload, out);
@@ -165,10 +172,8 @@ pub fn ask(
     now: u64,
     out: &mut Vec<u8>,
 ) -> Result<Sealer, Refused> {
-    let mut sealer = Sealer::new(
-        method,
-        Cipher::new(method, &keys.user.subkey(method, salt))?,
-    );
+    let subkey = keys.user.subkey(method, salt);
+    let mut sealer = Sealer::new(method, Cipher::new(method, &subkey, salt)?);
     let mut plain = Vec::new();
     address::write_target(&mut plain, target).map_err(|_| Refused::Malformed("a host"))?;
     out.extend_from_slice(salt);
@@ -201,11 +206,11 @@ pub fn ask(
 #[must_use]
 pub const fn answer_len(method: Method) -> usize {
     let fixed = if method.is_2022() {
-        1 + 8 + method.key_len() + 2 + TAG_LEN
+        1 + 8 + method.salt_len() + 2 + TAG_LEN
     } else {
         0
     };
-    method.key_len() + fixed
+    method.salt_len() + fixed
 }
 
 /// Opens the beginning of an answer, [`answer_len`] bytes, at the client.
@@ -219,11 +224,12 @@ pub fn open_answer(
     first: &[u8],
     now: u64,
 ) -> Result<Opener, Refused> {
-    let mut cipher = Cipher::new(method, &user.subkey(method, salt(method, first)))?;
+    let salt = salt(method, first);
+    let mut cipher = Cipher::new(method, &user.subkey(method, salt), salt)?;
     if !method.is_2022() {
         return Ok(Opener::new(method, cipher));
     }
-    let sealed = first.get(method.key_len()..answer_len(method));
+    let sealed = first.get(method.salt_len()..answer_len(method));
     let mut sealed = sealed.ok_or(Refused::Authentication)?.to_vec();
     let len = cipher.open(&mut sealed)?;
     let mut plain = Cursor(sealed.get(..len).unwrap_or_default());
@@ -231,7 +237,7 @@ pub fn open_answer(
         return Err(Refused::Malformed("not from a server"));
     }
     check_time(plain.array().map_or(0, u64::from_be_bytes), now)?;
-    if plain.slice(method.key_len()) != Some(clients) {
+    if plain.slice(method.salt_len()) != Some(clients) {
         return Err(Refused::Malformed("an answer to another request"));
     }
     let mut opener = Opener::new(method, cipher);

@@ -85,6 +85,13 @@ impl Key {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn from_bytes(method: Method, key: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..key.len()].copy_from_slice(key);
+        Self::new(method, bytes)
+    }
+
     /// OpenSSL's `EVP_BytesToKey` with MD5, no salt and one round.
     #[must_use]
     pub fn from_password(method: Method, password: &[u8]) -> Self {
@@ -123,6 +130,9 @@ impl Key {
     pub fn subkey(&self, method: Method, salt: &[u8]) -> Self {
         if method.is_2022() {
             return Self::new(method, self.derived(SESSION, salt));
+        }
+        if method.is_cfb() {
+            return self.clone();
         }
         Derivation::new(salt).subkey(method, self)
     }

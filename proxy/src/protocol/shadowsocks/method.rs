@@ -18,33 +18,65 @@ pub enum Method {
     Blake3Aes128Gcm,
     /// SIP022 with AES-256-GCM.
     Blake3Aes256Gcm,
+    /// AES-128 in CFB mode: encrypted, and nobody is authenticated.
+    Aes128Cfb,
+    /// AES-192 in CFB mode.
+    Aes192Cfb,
+    /// AES-256 in CFB mode.
+    Aes256Cfb,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::None,
         Self::Aes128Gcm,
         Self::Aes256Gcm,
         Self::Chacha20IetfPoly1305,
         Self::Blake3Aes128Gcm,
         Self::Blake3Aes256Gcm,
+        Self::Aes128Cfb,
+        Self::Aes192Cfb,
+        Self::Aes256Cfb,
     ];
 
-    /// Bytes of a key, and of a salt.
+    /// Bytes of a key.
     #[must_use]
     pub const fn key_len(self) -> usize {
         match self {
             Self::None => 0,
-            Self::Aes128Gcm | Self::Blake3Aes128Gcm => 16,
-            Self::Aes256Gcm | Self::Chacha20IetfPoly1305 | Self::Blake3Aes256Gcm => 32,
+            Self::Aes128Gcm | Self::Blake3Aes128Gcm | Self::Aes128Cfb => 16,
+            Self::Aes192Cfb => 24,
+            Self::Aes256Gcm
+            | Self::Chacha20IetfPoly1305
+            | Self::Blake3Aes256Gcm
+            | Self::Aes256Cfb => 32,
         }
+    }
+
+    /// Bytes of a salt, or of what the first block is fed with (an IV).
+    #[must_use]
+    pub const fn salt_len(self) -> usize {
+        if self.is_cfb() { 16 } else { self.key_len() }
     }
 
     /// Whether this is the 2022 edition.
     #[must_use]
     pub const fn is_2022(self) -> bool {
         matches!(self, Self::Blake3Aes128Gcm | Self::Blake3Aes256Gcm)
+    }
+
+    /// Whether this is one of the old ones, a stream without tags.
+    #[must_use]
+    pub const fn is_cfb(self) -> bool {
+        matches!(self, Self::Aes128Cfb | Self::Aes192Cfb | Self::Aes256Cfb)
+    }
+
+    /// Whether only who has the key can send something that opens: else whoever
+    /// connects may be served, and nothing tells two users apart.
+    #[must_use]
+    pub const fn authenticates(self) -> bool {
+        !matches!(self, Self::None) && !self.is_cfb()
     }
 
     /// The name that clients and servers are configured with.
@@ -57,6 +89,9 @@ impl Method {
             Self::Chacha20IetfPoly1305 => "chacha20-ietf-poly1305",
             Self::Blake3Aes128Gcm => "2022-blake3-aes-128-gcm",
             Self::Blake3Aes256Gcm => "2022-blake3-aes-256-gcm",
+            Self::Aes128Cfb => "aes-128-cfb",
+            Self::Aes192Cfb => "aes-192-cfb",
+            Self::Aes256Cfb => "aes-256-cfb",
         }
     }
 }
@@ -64,7 +99,7 @@ impl Method {
 /// A word that names no [`Method`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is none of aes-128-gcm, aes-256-gcm, chacha20-ietf-poly1305, 2022-blake3-aes-128-gcm, 2022-blake3-aes-256-gcm and none"
+    "is none of aes-128-gcm, aes-256-gcm, chacha20-ietf-poly1305, 2022-blake3-aes-128-gcm, 2022-blake3-aes-256-gcm, none, aes-128-cfb, aes-192-cfb and aes-256-cfb"
 )]
 pub struct UnknownMethod;
 

@@ -22,6 +22,8 @@ enum Next {
     Length,
     /// A payload of so many bytes, its tag not counted.
     Payload(usize),
+    /// A stream without chunks.
+    Anything,
 }
 
 /// From plain bytes to sealed ones.
@@ -29,6 +31,7 @@ enum Next {
 pub struct Sealer {
     cipher: Cipher,
     longest: usize,
+    is_chunked: bool,
 }
 
 /// The longest payload of a chunk.
@@ -44,16 +47,21 @@ impl Opener {
         Self {
             cipher,
             longest: longest(method),
-            next: Next::Length,
+            next: if method.is_cfb() {
+                Next::Anything
+            } else {
+                Next::Length
+            },
         }
     }
 
-    /// How many bytes the next step needs.
+    /// How many bytes the next step needs at least.
     #[must_use]
     pub const fn needed(&self) -> usize {
         match self.next {
             Next::Length => LENGTH_LEN,
             Next::Payload(len) => len + TAG_LEN,
+            Next::Anything => 1,
         }
     }
 
@@ -63,7 +71,10 @@ impl Opener {
     /// # Errors
     /// [`Refused`]: nothing more can be opened.
     pub fn open(&mut self, bytes: &mut [u8]) -> Result<Option<(Range<usize>, usize)>, Refused> {
-        let used = self.needed();
+        let used = match self.next {
+            Next::Anything => bytes.len().max(1),
+            _ => self.needed(),
+        };
         let Some(piece) = bytes.get_mut(..used) else {
             return Ok(None);
         };
@@ -80,6 +91,7 @@ impl Opener {
                 self.next = Next::Length;
                 Ok(Some((0..len, used)))
             }
+            Next::Anything => Ok(Some((0..len, used))),
         }
     }
 
@@ -100,12 +112,17 @@ impl Sealer {
         Self {
             cipher,
             longest: longest(method),
+            is_chunked: !method.is_cfb(),
         }
     }
 
     /// Appends `payload` as chunks of about equal length.
     pub fn seal(&mut self, payload: &[u8], out: &mut Vec<u8>) {
         if payload.is_empty() {
+            return;
+        }
+        if !self.is_chunked {
+            self.seal_piece(payload, out);
             return;
         }
         let chunks = payload.len().div_ceil(self.longest);
@@ -138,7 +155,7 @@ impl Sealer {
     /// they are: how many bytes of `chunk` that makes. `None`, and nothing is sealed,
     /// if there is no room for the tag or it is more than one chunk.
     pub fn seal_in_place(&mut self, chunk: &mut [u8], len: usize) -> Option<usize> {
-        if len > self.longest {
+        if len > self.longest || !self.is_chunked {
             return None;
         }
         let (head, rest) = chunk.split_first_chunk_mut::<LENGTH_LEN>()?;
@@ -147,8 +164,8 @@ impl Sealer {
         let len = u16::try_from(len).ok()?;
         let (length, tag_of_length) = head.split_first_chunk_mut::<2>()?;
         *length = len.to_be_bytes();
-        tag_of_length.copy_from_slice(&self.cipher.seal_in_place(length));
-        *tag = self.cipher.seal_in_place(payload);
+        tag_of_length.copy_from_slice(&self.cipher.seal_in_place(length)?);
+        *tag = self.cipher.seal_in_place(payload)?;
         Some(LENGTH_LEN + payload.len() + TAG_LEN)
     }
 
@@ -166,7 +183,7 @@ mod tests {
     use crate::protocol::shadowsocks::Key;
 
     fn cipher(method: Method) -> Cipher {
-        Cipher::new(method, &Key::from_password(method, b"secret")).unwrap()
+        Cipher::new(method, &Key::from_password(method, b"secret"), &[]).unwrap()
     }
 
     #[test]

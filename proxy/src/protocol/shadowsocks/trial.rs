@@ -115,7 +115,7 @@ impl Sieve {
             Method::Aes128Gcm => (&quic::AES_128, 15, 2),
             Method::Aes256Gcm => (&quic::AES_256, 15, 2),
             Method::Chacha20IetfPoly1305 => (&quic::CHACHA20, 0, 1),
-            Method::None | Method::Blake3Aes128Gcm | Method::Blake3Aes256Gcm => return None,
+            _ => return None,
         };
         let (salt, sealed) = bytes.split_at_checked(method.key_len())?;
         let mut block = [0; 16];
@@ -172,7 +172,7 @@ mod tests {
             host: Host::Name("a.example".into()),
             port: 53,
         };
-        for method in Method::ALL.into_iter().skip(1) {
+        for method in Method::ALL.into_iter().filter(|one| one.authenticates()) {
             for round in 0..40_u32 {
                 let salt: Vec<u8> = round.to_le_bytes().repeat(8)[..method.key_len()].to_vec();
                 let own = keys(method, round % 5);
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_is_too_short_fits_nobody() {
-        for method in Method::ALL.into_iter().skip(1) {
+        for method in Method::ALL.into_iter().filter(|one| one.authenticates()) {
             let own = keys(method, 1);
             for len in 0..method.key_len() + 20 {
                 let bytes = vec![0; len];

@@ -80,7 +80,7 @@ fn both_ways_by_every_method() {
     for method in Method::ALL.into_iter().skip(1) {
         for with_port in [false, true] {
             let keys = keys(method, with_port);
-            let salt = vec![3; method.key_len()];
+            let salt = vec![3; method.salt_len()];
             let target = Target {
                 host: Host::Name("a.example".into()),
                 port: 443,
@@ -98,7 +98,7 @@ fn both_ways_by_every_method() {
                     let named = identity(method, port, &sent).unwrap();
                     assert_eq!(named, keys.user.fingerprint());
                 }
-                let own = vec![4; method.key_len()];
+                let own = vec![4; method.salt_len()];
                 let mut back = Vec::new();
                 let mut sealer =
                     answer(method, &keys.user, &own, &salt, &payload, NOW, &mut back).unwrap();
