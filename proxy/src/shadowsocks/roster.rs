@@ -149,7 +149,7 @@ impl Members {
             let hot = self.recent.lock().hot.clone();
             let search = move |is_wanted: &dyn Fn() -> bool| scan(&roster, &hot, &open, is_wanted);
             found = turnstile.search(place, search).await??;
-            turnstile.found(network, found.is_some());
+            turnstile.found(place, found.is_some());
         }
         let (member, opened) = found.ok_or(Refused::Authentication)?;
         self.came(network, member.account.id());

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -157,11 +157,11 @@ async fn read_request(
             let opener = opens(&member)?;
             (member, opener)
         }
-        None => {
-            port.members
-                .find(source.ip(), true, &front.turnstile, opens)
-                .await?
-        }
+        None => tokio::select! {
+            found = port.members.find(source.ip(), true, &front.turnstile, opens) => found?,
+            // Who is gone is not searched for.
+            () = broken(client) => return Err(Failure::Gone),
+        },
     };
     front.counters.found(since.elapsed());
     let salt: Box<[u8]> = handshake::salt(method, first).into();
@@ -224,6 +224,12 @@ async fn read_more(client: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<(), Fa
         0 => Err(Failure::Gone),
         _ => Ok(()),
     }
+}
+
+/// Returns when the connection is broken, which the end of what a client says is not.
+async fn broken(client: &TcpStream) {
+    // Fails only while the runtime ends.
+    let _ = client.ready(Interest::ERROR).await;
 }
 
 /// Reads and forgets.

@@ -1,8 +1,11 @@
 //! Trying every key costs work: who gets how much of it, and when.
 //!
 //! ```text
-//! known      somebody was found there lately        first threads, ordinary priority,
-//! stranger   a TCP client from elsewhere            the two take turns
+//! known      a TCP client from where somebody       first threads, ordinary priority,
+//!            was found lately                       the three take turns
+//! stranger   a TCP client from elsewhere
+//! claimed    a datagram from where somebody was
+//!            found, or so it says
 //! unproven   a datagram from elsewhere (its         last thread, idle priority,
 //!            source may be anybody's)               the two take turns
 //! doubtful   where lately nobody was found
@@ -29,9 +32,10 @@ use crate::users::Network;
 const MOST_WAITING: usize = 64;
 /// Places of one rank that wait; one more is refused likewise.
 const MOST_PLACES: usize = 1_024;
-/// Failures in a row after which a place is doubtful, and one where somebody was found lately.
+/// Failures in a row after which a place is doubtful, and one where somebody was found
+/// lately: many may be behind one address, somebody who floods among them.
 const DOUBT: u32 = 4;
-const DOUBT_OF_KNOWN: u32 = 64;
+const DOUBT_OF_KNOWN: u32 = 1_024;
 /// For how long failures count, at least, and of how many places.
 const MEMORY: Duration = Duration::from_secs(60);
 const MOST_REMEMBERED: usize = 8_192;
@@ -43,6 +47,7 @@ const IDLE: i32 = 19;
 pub(super) enum Rank {
     Known,
     Stranger,
+    Claimed,
     Unproven,
     Doubtful,
 }
@@ -55,6 +60,12 @@ pub(super) struct Place {
     pub(super) is_known: bool,
     /// Whoever sends from there also hears there.
     pub(super) is_proven: bool,
+}
+
+impl Place {
+    const fn key(&self) -> Key {
+        (self.network, self.is_proven)
+    }
 }
 
 #[derive(Debug)]
@@ -72,14 +83,14 @@ struct Searches {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Two ranks that take turns, for the first threads and for the last one.
+    /// Ranks that take turns, for the first threads and for the last one.
     lanes: [Lane; 2],
     over: bool,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    ranks: [Places; 2],
+    ranks: [Places; 3],
     /// Which of the ranks is next.
     next: usize,
 }
@@ -144,20 +155,20 @@ impl Turnstile {
     }
 
     fn rank(&self, place: Place) -> Rank {
-        let failures = self.failures.lock().of(place.network);
+        let failures = self.failures.lock().of(place.key());
         match (place.is_known, place.is_proven) {
-            (true, _) if failures < DOUBT_OF_KNOWN => Rank::Known,
+            (true, true) if failures < DOUBT_OF_KNOWN => Rank::Known,
+            (true, false) if failures < DOUBT_OF_KNOWN => Rank::Claimed,
             (false, true) if failures < DOUBT => Rank::Stranger,
             (false, false) if failures < DOUBT => Rank::Unproven,
             _ => Rank::Doubtful,
         }
     }
 
-    /// Whether somebody was found at `network`.
-    pub(super) fn found(&self, network: Network, somebody: bool) {
-        self.failures
-            .lock()
-            .count(network, somebody, Instant::now());
+    /// Whether somebody was found at `place`.
+    pub(super) fn found(&self, place: Place, somebody: bool) {
+        let mut failures = self.failures.lock();
+        failures.count(place.key(), somebody, Instant::now());
     }
 }
 
@@ -175,6 +186,7 @@ impl Searches {
         let (lane, of) = match rank {
             Rank::Known => (0, 0),
             Rank::Stranger => (0, 1),
+            Rank::Claimed => (0, 2),
             Rank::Unproven => (1, 0),
             Rank::Doubtful => (1, 1),
         };
@@ -204,10 +216,14 @@ impl Searches {
 
 impl Lane {
     fn pop(&mut self) -> Option<Search> {
-        let (now, other) = (self.next, 1 - self.next);
-        self.next = other;
-        let search = self.ranks[now].pop();
-        search.or_else(|| self.ranks[other].pop())
+        let ranks = self.ranks.len();
+        for rank in (self.next..).map(|rank| rank % ranks).take(ranks) {
+            if let Some(search) = self.ranks[rank].pop() {
+                self.next = (rank + 1) % ranks;
+                return Some(search);
+            }
+        }
+        None
     }
 }
 
@@ -253,9 +269,13 @@ impl std::fmt::Debug for Places {
 #[derive(Debug)]
 struct Failures {
     since: Instant,
-    current: HashMap<Network, u32>,
-    previous: HashMap<Network, u32>,
+    current: HashMap<Key, u32>,
+    previous: HashMap<Key, u32>,
 }
+
+/// A place, and whether it is proven: datagrams that say they are from somewhere do no
+/// harm to who is there.
+type Key = (Network, bool);
 
 impl Failures {
     fn new(now: Instant) -> Self {
@@ -266,14 +286,14 @@ impl Failures {
         }
     }
 
-    fn of(&self, network: Network) -> u32 {
-        let current = self.current.get(&network);
-        let found = current.or_else(|| self.previous.get(&network));
+    fn of(&self, place: Key) -> u32 {
+        let current = self.current.get(&place);
+        let found = current.or_else(|| self.previous.get(&place));
         found.copied().unwrap_or_default()
     }
 
-    fn count(&mut self, network: Network, somebody: bool, now: Instant) {
-        let before = self.of(network);
+    fn count(&mut self, place: Key, somebody: bool, now: Instant) {
+        let before = self.of(place);
         if somebody && before == 0 {
             return;
         }
@@ -286,7 +306,7 @@ impl Failures {
         } else {
             before.saturating_add(1)
         };
-        self.current.insert(network, failures);
+        self.current.insert(place, failures);
     }
 }
 
@@ -356,40 +376,50 @@ mod tests {
         };
         assert_eq!(turnstile.rank(place(false, true)), Rank::Stranger);
         assert_eq!(turnstile.rank(place(false, false)), Rank::Unproven);
+        assert_eq!(turnstile.rank(place(true, false)), Rank::Claimed);
         for _ in 0..DOUBT {
-            turnstile.found(network(1), false);
+            turnstile.found(place(false, true), false);
         }
         assert_eq!(turnstile.rank(place(false, true)), Rank::Doubtful);
-        assert_eq!(turnstile.rank(place(true, false)), Rank::Known);
+        assert_eq!(turnstile.rank(place(true, true)), Rank::Known);
         for _ in DOUBT..DOUBT_OF_KNOWN {
-            turnstile.found(network(1), false);
+            turnstile.found(place(true, true), false);
         }
         assert_eq!(turnstile.rank(place(true, true)), Rank::Doubtful);
-        turnstile.found(network(1), true);
+        assert_eq!(turnstile.rank(place(true, false)), Rank::Claimed);
+        turnstile.found(place(true, true), true);
         assert_eq!(turnstile.rank(place(true, true)), Rank::Known);
+        // Whoever sends datagrams in somebody's name does them no harm.
+        for _ in 0..DOUBT_OF_KNOWN {
+            turnstile.found(place(true, false), false);
+        }
+        assert_eq!(turnstile.rank(place(true, false)), Rank::Doubtful);
+        assert_eq!(turnstile.rank(place(true, true)), Rank::Known);
+        assert_eq!(turnstile.rank(place(false, true)), Rank::Stranger);
 
         let start = Instant::now();
         let mut failures = Failures::new(start);
-        failures.count(network(1), false, start);
+        let key = |last| (network(last), true);
+        failures.count(key(1), false, start);
         for minute in 1..=3 {
             let now = start + (MEMORY + Duration::from_secs(1)) * minute;
-            failures.count(network(2), false, now);
-            assert_eq!(failures.of(network(1)), u32::from(minute < 2), "{minute}");
-            assert_eq!(failures.of(network(2)), minute);
+            failures.count(key(2), false, now);
+            assert_eq!(failures.of(key(1)), u32::from(minute < 2), "{minute}");
+            assert_eq!(failures.of(key(2)), minute);
         }
     }
 
     #[tokio::test]
     async fn newcomers_do_not_wait_for_those_who_have_failed() {
         let turnstile = Arc::new(Turnstile::start().unwrap());
-        for _ in 0..DOUBT {
-            turnstile.found(network(1), false);
-        }
         let place = |last| Place {
             network: network(last),
             is_known: false,
             is_proven: true,
         };
+        for _ in 0..DOUBT {
+            turnstile.found(place(1), false);
+        }
         // The thread for what is doubtful is held until the newcomer was served.
         let (release, held) = std::sync::mpsc::channel::<()>();
         let flood = {
@@ -407,15 +437,15 @@ mod tests {
     #[tokio::test]
     async fn a_search_that_nobody_waits_for_is_not_begun_and_a_panic_ends_one_alone() {
         let turnstile = Arc::new(Turnstile::start().unwrap());
-        for _ in 0..DOUBT {
-            turnstile.found(network(1), false);
-        }
-        // All on the one thread for what is doubtful, one after the other.
         let place = Place {
             network: network(1),
             is_known: false,
             is_proven: true,
         };
+        for _ in 0..DOUBT {
+            turnstile.found(place, false);
+        }
+        // All on the one thread for what is doubtful, one after the other.
         let (release, held) = std::sync::mpsc::channel::<()>();
         let first = turnstile.search(place, move |_| held.recv().is_ok());
         let begun = Arc::new(Mutex::new(false));
