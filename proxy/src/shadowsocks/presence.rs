@@ -277,10 +277,12 @@ mod tests {
             for last in 0..100 {
                 let tcp = presence.enter(&user, 10, address(last)).unwrap();
                 let udp = presence.enter_udp(&user, [198, 51, 100, last].into());
-                assert_eq!(presence.users.lock().len(), 1);
+                let counted: Vec<u64> = presence.users.lock().values().map(|one| one.tcp).collect();
+                assert_eq!(counted, [1], "one TCP session, and datagrams are none");
                 drop((tcp, udp));
             }
             let kept = presence.users.lock();
+            assert!(kept.values().all(|sessions| sessions.tcp == 0));
             let addresses = kept.values().map(|sessions| sessions.seen.len());
             let expected = if is_asked { MOST_ADDRESSES } else { 0 };
             assert_eq!(addresses.sum::<usize>(), expected);
