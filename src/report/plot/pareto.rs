@@ -26,6 +26,8 @@ pub struct Dot<'a> {
     pub chosen: bool,
 }
 
+/// Of fewer runs an interval covers the whole panel and says nothing.
+const LEAST_RUNS: usize = 5;
 /// With more settings than these, a mean has no cross of its intervals.
 const MOST_CROSSES: usize = 40;
 
@@ -110,7 +112,7 @@ pub fn pareto(
 
 /// How to read it in the report of a scenario.
 pub(in crate::report) const RUNS: &str = "Each faint point is a run, each mark the mean of an algorithm, by shape and \
-     colour, with the cross of its 95 % intervals; the arrow points to where it is better. The line joins those that none beats in both. A cost of zero stands at the left edge.";
+     colour, with the cross of its 95 % intervals from five runs on; the arrow points to where it is better. The line joins those that none beats in both. A cost of zero stands at the left edge.";
 
 /// The runs of a report, an algorithm under a driver for a setting; returns what is drawn as CSV.
 pub(super) fn of_results(frame: &mut Frame, subject: &Subject, results: &Results) -> String {
@@ -385,8 +387,9 @@ fn cross(
     }
 }
 
-/// The mean with its 95 % interval.
+/// The mean, with its 95 % interval if there are runs enough.
 fn mean(rows: &[Row], figure: impl Fn(&Row) -> Option<f64>) -> Option<(f64, Option<Interval>)> {
     let values: Vec<f64> = rows.iter().filter_map(figure).collect();
-    Summary::without_bootstrap(&values).map(|found| (found.mean, found.t))
+    let found = Summary::without_bootstrap(&values)?;
+    Some((found.mean, found.t.filter(|_| found.n >= LEAST_RUNS)))
 }
