@@ -18,6 +18,9 @@ use super::{Credentials, Host, Target, WireError, parse_port};
 /// fields, a port and the separators come to 775.
 pub const MAX_LEN: usize = 1024;
 
+/// No port has more digits, leading zeros included: by them a line is told from HTTP.
+pub(super) const LONGEST_PORT: usize = 5;
+
 /// One request line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -63,6 +66,9 @@ fn fields(line: &[u8]) -> Result<Request, WireError> {
             .ok_or(WireError::Line)
     };
     let (host, port, name, password) = (next()?, next()?, next()?, next()?);
+    if port.len() > LONGEST_PORT {
+        return Err(WireError::Port);
+    }
     let target = Target {
         host: Host::parse(host)?,
         port: parse_port(port)?,
@@ -123,7 +129,16 @@ mod tests {
                 String::from_utf8_lossy(line)
             );
         }
-        for port in ["0", "65536", "+1", "-1", "1a", "\u{0661}", "99999999999"] {
+        for port in [
+            "0",
+            "65536",
+            "+1",
+            "-1",
+            "1a",
+            "\u{0661}",
+            "99999999999",
+            "000080",
+        ] {
             let line = format!("h {port} u p\r\n");
             assert_eq!(parsed(line.as_bytes()), Err(WireError::Port), "{port}");
         }

@@ -18,6 +18,7 @@
 //! A PROXY header says who the client is, so it is believed only where the
 //! caller has put it among the accepted openings: for a peer on its list.
 
+use super::line::LONGEST_PORT;
 use super::{Dialect, WireError, https_relay, is_token, proxy_v2, socks5};
 
 /// What a connection can begin with.
@@ -135,9 +136,6 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// No method that anybody has registered is longer.
 const LONGEST_METHOD: usize = 32;
-
-/// No port has more digits.
-const LONGEST_PORT: usize = 5;
 
 /// Whether `bytes` begin with the PROXY signature; `None` as long as they may.
 fn signature(bytes: &[u8]) -> Option<bool> {
