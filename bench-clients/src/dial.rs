@@ -107,6 +107,9 @@ pub struct SocketOptions {
     pub receive_buffer: Option<u32>,
     /// `SO_SNDBUF` in bytes; `None`: the system's, which grows.
     pub send_buffer: Option<u32>,
+    /// `TCP_MAXSEG` in bytes, both ways; `None`: what the path allows. On loopback that is as
+    /// much as a first window, which a sender then finds too small for one segment.
+    pub segment: Option<u32>,
     /// For all of connecting: name, TCP and handshake.
     pub timeout: Duration,
 }
@@ -116,6 +119,7 @@ impl Default for SocketOptions {
         Self {
             receive_buffer: None,
             send_buffer: None,
+            segment: None,
             timeout: Duration::from_secs(10),
         }
     }
@@ -379,6 +383,9 @@ impl SocketOptions {
         }
         if let Some(size) = self.send_buffer {
             socket.set_send_buffer_size(size)?;
+        }
+        if let Some(size) = self.segment {
+            socket2::SockRef::from(socket).set_tcp_mss(size)?;
         }
         Ok(())
     }
