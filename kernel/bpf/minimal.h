@@ -42,13 +42,15 @@ enum {
 };
 enum { BPF_SOCK_OPS_STATE_CB_FLAG = 1 << 2, BPF_SOCK_OPS_RTT_CB_FLAG = 1 << 3 };
 enum { TCP_BPF_SOCK_OPS_CB_FLAGS = 1008 };
-enum { BPF_TCP_ESTABLISHED = 1, BPF_TCP_CLOSE = 7, BPF_TCP_CLOSE_WAIT = 8 };
+enum { BPF_TCP_ESTABLISHED = 1, BPF_TCP_FIN_WAIT1 = 4, BPF_TCP_CLOSE = 7, BPF_TCP_CLOSE_WAIT = 8,
+       BPF_TCP_LAST_ACK = 9, BPF_TCP_CLOSING = 11 };
 
-/* asm/socket.h, linux/tcp.h, linux/in.h, linux/netfilter.h */
+/* asm/socket.h, linux/tcp.h, linux/in.h, linux/if_ether.h, linux/netfilter.h */
 enum { SOL_SOCKET = 1, SO_MAX_PACING_RATE = 47, SOL_TCP = 6, TCP_CONGESTION = 13 };
 enum { IPPROTO_HOPOPTS = 0, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_ROUTING = 43,
-       IPPROTO_FRAGMENT = 44, IPPROTO_SCTP = 132, IPPROTO_DSTOPTS = 60, IPPROTO_UDPLITE = 136 };
+       IPPROTO_FRAGMENT = 44, IPPROTO_AH = 51, IPPROTO_SCTP = 132, IPPROTO_DSTOPTS = 60, IPPROTO_UDPLITE = 136 };
 enum { AF_INET = 2, AF_INET6 = 10 };
+enum { ETH_P_IP = 0x0800, ETH_P_IPV6 = 0x86dd };
 enum { NF_DROP = 0, NF_ACCEPT = 1, NF_INET_LOCAL_IN = 1, NF_INET_LOCAL_OUT = 3 };
 enum { TCX_NEXT = -1, TCX_DROP = 2 };
 

@@ -15,6 +15,7 @@ struct wg_packet {
 	__u32 pid, ifindex, first;
 	__u16 remote_port, local_port;
 	__u8 protocol, hook, direction, has_ports;
+	__u8 version; /* of IP: 4, 6, or 0 if it is neither */
 	/* What came of it. */
 	__u32 denied;            /* index of the rule that dropped it, plus one */
 	__u32 pace, congestion;  /* index of the rule that says so, plus one */
@@ -41,6 +42,12 @@ static __always_inline void wg_map_ipv4(__u32 to[4], __u32 address)
 	to[3] = address;
 }
 
+/* The version of IP that a socket's address belongs to: IPv6 sockets carry IPv4, too. */
+static __always_inline __u8 wg_version_of(const __u32 address[4])
+{
+	return address[0] == 0 && address[1] == 0 && address[2] == bpf_htonl(0xffff) ? 4 : 6;
+}
+
 static __always_inline bool wg_protocol_has_ports(__u8 protocol)
 {
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP ||
@@ -59,7 +66,8 @@ static __always_inline __u32 wg_skip_extensions(const struct wg_source *from, __
 		__u8 header[4];
 
 		if (*protocol != IPPROTO_HOPOPTS && *protocol != IPPROTO_ROUTING &&
-		    *protocol != IPPROTO_DSTOPTS && *protocol != IPPROTO_FRAGMENT)
+		    *protocol != IPPROTO_DSTOPTS && *protocol != IPPROTO_FRAGMENT &&
+		    *protocol != IPPROTO_AH)
 			return at;
 		if (!wg_read(from, at, header, sizeof(header)))
 			return 0;
@@ -70,6 +78,9 @@ static __always_inline __u32 wg_skip_extensions(const struct wg_source *from, __
 			if (later)
 				return 0;
 			at += 8;
+		} else if (*protocol == IPPROTO_AH) {
+			*protocol = header[0];
+			at += 4 * (__u32)header[1] + 8;
 		} else {
 			*protocol = header[0];
 			at += 8 * (__u32)header[1] + 8;
@@ -91,6 +102,7 @@ static __always_inline bool wg_parse(const struct wg_source *from, struct wg_pac
 	if (header[0] >> 4 == 4) {
 		__u32 addresses[2];
 
+		p->version = 4;
 		__builtin_memcpy(addresses, header + 12, sizeof(addresses));
 		wg_map_ipv4(source, addresses[0]);
 		wg_map_ipv4(target, addresses[1]);
@@ -102,6 +114,7 @@ static __always_inline bool wg_parse(const struct wg_source *from, struct wg_pac
 
 		if (!wg_read(from, 8, addresses, sizeof(addresses)))
 			return false;
+		p->version = 6;
 		for (int i = 0; i < 4; i++) {
 			source[i] = addresses[i];
 			target[i] = addresses[4 + i];
@@ -145,7 +158,9 @@ static __always_inline bool wg_matches(const struct wg_rule *r, const struct wg_
 {
 	if (!(r->hooks & p->hook) || !(r->directions & p->direction))
 		return false;
-	if (r->flags & WG_PROTOCOL && r->protocol != p->protocol)
+	if (r->version && r->version != p->version)
+		return false;
+	if (r->flags & WG_PROTOCOL && (!p->version || r->protocol != p->protocol))
 		return false;
 	if (r->flags & WG_REMOTE_PORT && (!p->has_ports || p->remote_port < r->remote_port_low ||
 					  p->remote_port > r->remote_port_high))

@@ -29,7 +29,9 @@ struct wg_rule {
 	__u32 remote[4], remote_mask[4], local[4], local_mask[4];
 	__u32 slot, pid, ifindex; /* pid and ifindex 0: any */
 	__u16 remote_port_low, remote_port_high, local_port_low, local_port_high;
-	__u8 hooks, directions, mode, flags, protocol, pad[3];
+	__u8 hooks, directions, mode, flags, protocol;
+	__u8 version; /* of IP: 4 or 6 if addresses are asked for; 0: any, and what is not IP */
+	__u8 pad[2];
 	char congestion[16];
 };
 

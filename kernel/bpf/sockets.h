@@ -57,12 +57,13 @@ struct {
 static __always_inline __u32 wg_share(__u32 slot)
 {
 	struct wg_pace *pace = bpf_map_lookup_elem(&paces, &slot);
-	__u64 *members = bpf_map_lookup_elem(&pace_members, &slot);
+	__s64 *members = bpf_map_lookup_elem(&pace_members, &slot);
 	__u64 share, among;
 
 	if (!pace || !members || pace->rate == 0)
 		return WG_UNPACED;
-	among = pace->per_flow || *members == 0 ? 1 : *members;
+	/* One that left after the slot was given to another rule may have made it less than none. */
+	among = pace->per_flow || *members <= 0 ? 1 : *members;
 	share = pace->rate / among;
 	if (share == 0)
 		return 1;

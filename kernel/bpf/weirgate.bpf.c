@@ -105,7 +105,8 @@ static __always_inline int wg_interface(struct __sk_buff *skb, __u8 direction)
 	p.len = skb->len;
 	p.netns = WG_ANY_NETNS;
 	/* What is not IP has no addresses, and still uses the interface. */
-	wg_parse(&from, &p);
+	if (skb->protocol == bpf_htons(ETH_P_IP) || skb->protocol == bpf_htons(ETH_P_IPV6))
+		wg_parse(&from, &p);
 	return wg_passes(&p, &c) ? TCX_NEXT : TCX_DROP;
 }
 
@@ -181,6 +182,7 @@ static __always_inline void wg_opened(struct bpf_sock_ops *ops)
 	p.local_port = ops->local_port;
 	/* Each field by itself: the verifier takes no computed address within the context. */
 	if (WG_FIELD(ops, family) == AF_INET) {
+		p.version = 4;
 		wg_map_ipv4(p.remote, remote_ip4);
 		wg_map_ipv4(p.local, local_ip4);
 	} else {
@@ -192,6 +194,7 @@ static __always_inline void wg_opened(struct bpf_sock_ops *ops)
 		p.local[1] = WG_FIELD(ops, local_ip6[1]);
 		p.local[2] = WG_FIELD(ops, local_ip6[2]);
 		p.local[3] = WG_FIELD(ops, local_ip6[3]);
+		p.version = wg_version_of(p.remote);
 	}
 	if (settings.owners_are_known) {
 		__u32 *owner = bpf_sk_storage_get(&owners, sk, 0, 0);
@@ -266,6 +269,14 @@ int wg_sockops(struct bpf_sock_ops *ops)
 	return 1;
 }
 
+/* Whether a connection in this state may have bytes to send: one that was closed here sends what
+ * is left. */
+static __always_inline bool wg_may_send(__u8 state)
+{
+	return state == BPF_TCP_ESTABLISHED || state == BPF_TCP_CLOSE_WAIT ||
+	       state == BPF_TCP_FIN_WAIT1 || state == BPF_TCP_CLOSING || state == BPF_TCP_LAST_ACK;
+}
+
 /* Brings the connections that are open in line with the rules. Walked over once a second, it
  * also finds out which of them have sent since. */
 SEC("iter/tcp")
@@ -280,9 +291,7 @@ int wg_adopt(struct bpf_iter__tcp *ctx)
 	int flags = BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG;
 	__u32 share = WG_UNPACED;
 
-	if (!common)
-		return 0;
-	if (common->skc_state != BPF_TCP_ESTABLISHED && common->skc_state != BPF_TCP_CLOSE_WAIT)
+	if (!common || !wg_may_send(common->skc_state))
 		return 0;
 	tcp = bpf_skc_to_tcp_sock(common);
 	if (!tcp)
@@ -297,6 +306,7 @@ int wg_adopt(struct bpf_iter__tcp *ctx)
 	p.remote_port = bpf_ntohs(common->skc_dport);
 	p.local_port = common->skc_num;
 	if (common->skc_family == AF_INET) {
+		p.version = 4;
 		wg_map_ipv4(p.remote, common->skc_daddr);
 		wg_map_ipv4(p.local, common->skc_rcv_saddr);
 	} else {
@@ -304,6 +314,7 @@ int wg_adopt(struct bpf_iter__tcp *ctx)
 			p.remote[i] = common->skc_v6_daddr.in6_u.u6_addr32[i];
 			p.local[i] = common->skc_v6_rcv_saddr.in6_u.u6_addr32[i];
 		}
+		p.version = wg_version_of(p.remote);
 	}
 	if (settings.owners_are_known) {
 		__u32 *owner = bpf_sk_storage_get(&owners, tcp, 0, 0);

@@ -8,10 +8,12 @@
 mod attach;
 mod layout;
 mod object;
+mod resolve;
+mod slots;
 mod support;
 mod system;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 
@@ -20,14 +22,12 @@ use libbpf_rs::{Iter, Link, MapCore as _, MapFlags, Object, ProgramInput};
 use self::attach::Attachment;
 use self::layout::{CAPACITY, Resolved};
 use self::object::{Abilities, map, program};
-use crate::rule::{Action, Direction, Hook, Rule, Rules};
+use self::slots::{Assignment, Slots};
+use crate::rule::{Action, Direction, Hook, MOST_RULES, Rule, Rules};
 
 pub use self::layout::{Count, Counts, Flow};
 pub use self::support::{Missing, cgroup2_root, missing};
 pub use self::system::monotonic;
-
-/// Most rules at once.
-pub const MOST_RULES: usize = CAPACITY as usize;
 
 /// Why rules cannot be brought into the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -119,8 +119,9 @@ pub struct Engine {
     cgroups: Option<PathBuf>,
     netns: u64,
     applied: Rules,
-    /// The name of the rule that a slot belongs to.
-    slots: Vec<Option<String>>,
+    /// What the rules mean on this system, in their order.
+    resolved: Vec<Resolved>,
+    slots: Slots,
     /// Which half of the rules counts.
     second_bank: bool,
 }
@@ -165,7 +166,8 @@ impl Engine {
             cgroups: cgroup2_root(),
             netns: system::netns_cookie()?,
             applied: Rules::default(),
-            slots: vec![None; CAPACITY as usize],
+            resolved: Vec::new(),
+            slots: Slots::new(),
             second_bank: false,
         })
     }
@@ -173,18 +175,61 @@ impl Engine {
     /// Makes `rules` hold, all at once; with an error, those before still do.
     ///
     /// # Errors
-    /// A rule names what is not there, or the kernel refuses a hook.
+    /// A rule names what is not there (unless it held already), or the kernel refuses a hook.
     pub fn apply(&mut self, rules: &Rules) -> Result<(), EngineError> {
         if rules.rules.len() > MOST_RULES {
             return Err(EngineError::TooMany(rules.rules.len()));
         }
-        let mut slots = self.slots.clone();
-        let mut resolved = Vec::with_capacity(rules.rules.len());
-        for rule in &rules.rules {
-            let slot = self.slot_of(&rule.name, rules, &mut slots)?;
-            resolved.push(self.resolve(rule, slot)?);
+        let held = self.applied.rules.iter().zip(&self.resolved);
+        let held: HashMap<&str, _> = held.map(|held| (&*held.0.name, held)).collect();
+        let look = |rule: &Rule| {
+            let before = held.get(&*rule.name);
+            let before = before.filter(|(before, _)| before.matcher == rule.matcher);
+            let before = before.map(|(_, resolved)| *resolved);
+            resolve::look(rule, before, self.abilities, self.netns)
+        };
+        let resolved = rules.rules.iter().map(look).collect::<Result<_, _>>()?;
+        self.hold(rules, resolved)
+    }
+
+    /// Looks again for what the rules name, best once a second: a control group or an interface
+    /// that was made anew has another number, and a process ends. Says what has changed.
+    ///
+    /// # Errors
+    /// The kernel refuses a hook; what held still does.
+    pub fn refresh(&mut self) -> Result<Vec<String>, EngineError> {
+        let mut changes = Vec::new();
+        let mut resolved = Vec::with_capacity(self.resolved.len());
+        for (rule, before) in self.applied.rules.iter().zip(&self.resolved) {
+            if !resolve::may_change(&rule.matcher) {
+                resolved.push(before.clone());
+                continue;
+            }
+            let mut now = resolve::look(rule, Some(before), self.abilities, self.netns)?;
+            now.slot = before.slot;
+            if now != *before {
+                changes.push(match &now.absent {
+                    Some(why) => format!("rule {}: {why}; it meets nothing", rule.name),
+                    None => format!("rule {}: what it names is there (again)", rule.name),
+                });
+            }
+            resolved.push(now);
         }
-        let wanted = self.attachments(rules, &resolved);
+        if !changes.is_empty() {
+            self.hold(&self.applied.clone(), resolved)?;
+        }
+        Ok(changes)
+    }
+
+    /// Makes `rules` hold, whose meaning here is `resolved`.
+    fn hold(&mut self, rules: &Rules, mut resolved: Vec<Resolved>) -> Result<(), EngineError> {
+        let names: Vec<&str> = rules.rules.iter().map(|rule| &*rule.name).collect();
+        let assignment = self.slots.assign(&names);
+        let assignment = assignment.ok_or(EngineError::TooMany(rules.rules.len()))?;
+        for (resolved, slot) in resolved.iter_mut().zip(&assignment.of_rules) {
+            resolved.slot = *slot;
+        }
+        let wanted = attachments(rules, &resolved);
         let mut fresh = BTreeMap::new();
         for place in &wanted {
             if !self.links.contains_key(place) || self.moves(place, rules.priority) {
@@ -193,19 +238,28 @@ impl Engine {
                 fresh.insert(place.clone(), link);
             }
         }
-        self.switch(rules, &resolved, &slots)?;
+        self.empty(&assignment.fresh)?;
+        self.switch(rules, &resolved, &assignment)?;
         self.links.extend(fresh);
         self.links.retain(|place, _| wanted.contains(place));
-        let sockets = |rules: &Rules| {
-            let on_sockets =
-                |rule: &Rule| matches!(rule.action, Action::Pace { .. } | Action::Switch { .. });
-            rules.rules.iter().any(on_sockets)
-        };
-        if sockets(&self.applied) || sockets(rules) {
+        let on_sockets =
+            |rule: &Rule| matches!(rule.action, Action::Pace { .. } | Action::Switch { .. });
+        let adopt = self
+            .applied
+            .rules
+            .iter()
+            .chain(&rules.rules)
+            .any(on_sockets);
+        let retired = assignment.retired;
+        self.slots = assignment.slots;
+        self.applied = rules.clone();
+        self.resolved = resolved;
+        if !retired.is_empty() {
+            self.forget_flows(|slot, _| retired.contains(&slot))?;
+        }
+        if adopt {
             self.adopt_connections()?;
         }
-        self.slots = slots;
-        self.applied = rules.clone();
         Ok(())
     }
 
@@ -214,120 +268,28 @@ impl Engine {
         matches!(place, Attachment::Netfilter { .. }) && self.applied.priority != priority
     }
 
-    /// The slot of the rule of this name, or an emptied one.
-    fn slot_of(
-        &self,
-        name: &str,
-        rules: &Rules,
-        slots: &mut [Option<String>],
-    ) -> Result<u32, EngineError> {
-        let kept = |slot: &Option<String>| slot.as_deref() == Some(name);
-        if let Some(index) = slots.iter().position(kept) {
-            return Ok(u32::try_from(index).unwrap_or(u32::MAX));
+    /// Full buckets and no counts in these slots.
+    fn empty(&self, fresh: &BTreeSet<u32>) -> Result<(), EngineError> {
+        if fresh.is_empty() {
+            return Ok(());
         }
-        let unused = |slot: &Option<String>| match slot {
-            None => true,
-            Some(other) => !rules.rules.iter().any(|rule| rule.name == *other),
-        };
-        // A slot that was never used first: late packets may still count in the others.
-        let free = slots.iter().position(Option::is_none);
-        let index = free.or_else(|| slots.iter().position(unused));
-        let index = index.ok_or(EngineError::TooMany(rules.rules.len()))?;
-        let slot = u32::try_from(index).unwrap_or(u32::MAX);
-        let nothing = [0; layout::STATE_BYTES];
-        map(&self.object, "states")?
-            .update(&slot.to_ne_bytes(), &nothing, MapFlags::LOCK)
-            .map_err(EngineError::call("empty a bucket"))?;
-        map(&self.object, "pace_members")?
-            .update(&slot.to_ne_bytes(), &[0; 8], MapFlags::ANY)
-            .map_err(EngineError::call("empty a share"))?;
-        self.forget_flows(|owner, _| owner == slot)?;
-        slots[index] = Some(name.to_owned());
-        Ok(slot)
-    }
-
-    /// What the running system says about `rule`.
-    fn resolve(&self, rule: &Rule, slot: u32) -> Result<Resolved, EngineError> {
-        let wrong = |problem: String| EngineError::Rule {
-            rule: rule.name.clone(),
-            problem,
-        };
-        let hook = rule.best_hook(self.abilities.cgroup_knows_netns);
-        if rule.matcher.pid.is_some() && !self.abilities.owners_are_known {
-            let problem = "processes cannot be told here: the kernel refuses BPF tracepoint programs \
-                           (CONFIG_DEBUG_INFO_BTF, CAP_PERFMON)";
-            return Err(wrong(problem.to_owned()));
+        let (states, members) = (
+            map(&self.object, "states")?,
+            map(&self.object, "pace_members")?,
+        );
+        for slot in fresh {
+            states
+                .update(
+                    &slot.to_ne_bytes(),
+                    &[0; layout::STATE_BYTES],
+                    MapFlags::LOCK,
+                )
+                .map_err(EngineError::call("empty a bucket"))?;
+            members
+                .update(&slot.to_ne_bytes(), &[0; 8], MapFlags::ANY)
+                .map_err(EngineError::call("empty a share"))?;
         }
-        let cgroup = match &rule.matcher.cgroup {
-            Some(path) => system::cgroup_id(path).map_err(|problem| wrong(problem.to_string()))?,
-            None => 0,
-        };
-        let ifindex = match &rule.matcher.interface {
-            Some(name) => system::interface_index(name).map_err(wrong)?,
-            None => 0,
-        };
-        if let Action::Switch { congestion } = &rule.action {
-            system::check_congestion(congestion).map_err(wrong)?;
-        }
-        let paced = matches!(rule.action, Action::Pace { .. });
-        let mut hooks = layout::hook_bit(hook);
-        if paced {
-            // Its packets are counted too.
-            hooks |= layout::hook_bit(Hook::Cgroup);
-        }
-        Ok(Resolved {
-            slot,
-            hooks,
-            cgroup,
-            netns: if rule.matcher.needs_socket() {
-                0
-            } else {
-                self.netns
-            },
-            ifindex,
-        })
-    }
-
-    /// Every place that `rules` need.
-    fn attachments(&self, rules: &Rules, resolved: &[Resolved]) -> Vec<Attachment> {
-        let mut all = Vec::new();
-        for (rule, resolved) in rules.rules.iter().zip(resolved) {
-            let ways: &[bool] = match rule.direction {
-                Direction::Ingress => &[false],
-                Direction::Egress => &[true],
-                Direction::Both => &[false, true],
-            };
-            let at = |hook| resolved.hooks & layout::hook_bit(hook) != 0;
-            for egress in ways.iter().copied() {
-                if at(Hook::Netfilter) {
-                    let families = [false, true].map(|ipv6| Attachment::Netfilter { ipv6, egress });
-                    all.extend(families);
-                }
-                if at(Hook::Cgroup) {
-                    all.push(Attachment::Cgroup { egress });
-                }
-                if at(Hook::Tc) {
-                    all.push(Attachment::Tc {
-                        ifindex: resolved.ifindex,
-                        name: rule.matcher.interface.clone().unwrap_or_default(),
-                        egress,
-                    });
-                }
-            }
-            if at(Hook::Socket) {
-                all.push(Attachment::Connections);
-            }
-            if rule.matcher.pid.is_some() {
-                all.extend([
-                    Attachment::SocketCreate,
-                    Attachment::SocketSend,
-                    Attachment::SocketReceive,
-                ]);
-            }
-        }
-        all.sort();
-        all.dedup();
-        all
+        self.forget_flows(|slot, _| fresh.contains(&slot))
     }
 
     /// Writes the rules to the bank that does not count, and makes it count.
@@ -335,7 +297,7 @@ impl Engine {
         &mut self,
         rules: &Rules,
         resolved: &[Resolved],
-        slots: &[Option<String>],
+        assignment: &Assignment,
     ) -> Result<(), EngineError> {
         let first = if self.second_bank { 0 } else { CAPACITY };
         let bank = map(&self.object, "rules")?;
@@ -345,9 +307,11 @@ impl Engine {
                 .map_err(EngineError::call("write a rule"))?;
         }
         let paces = map(&self.object, "paces")?;
-        for (slot, name) in (0u32..).zip(slots) {
-            let Some(name) = name else { continue };
-            let rule = rules.rules.iter().find(|rule| rule.name == *name);
+        let gone = assignment.retired.iter().map(|slot| (*slot, None));
+        let held = assignment.of_rules.iter().copied();
+        let held = held.zip(rules.rules.iter().map(Some));
+        // A slot of a rule that is gone may be another's already.
+        for (slot, rule) in gone.chain(held) {
             paces
                 .update(&slot.to_ne_bytes(), &layout::pace(rule), MapFlags::ANY)
                 .map_err(EngineError::call("write a pace"))?;
@@ -415,12 +379,8 @@ impl Engine {
         let states = map(&self.object, "states")?;
         let members = map(&self.object, "pace_members")?;
         let mut all = Vec::new();
-        for rule in &self.applied.rules {
-            let kept = |slot: &Option<String>| slot.as_ref() == Some(&rule.name);
-            let Some(slot) = self.slots.iter().position(kept) else {
-                continue;
-            };
-            let key = u32::try_from(slot).unwrap_or(u32::MAX).to_ne_bytes();
+        for (rule, resolved) in self.applied.rules.iter().zip(&self.resolved) {
+            let key = resolved.slot.to_ne_bytes();
             let state = states
                 .lookup(&key, MapFlags::LOCK)
                 .map_err(EngineError::call("read a rule's counts"))?;
@@ -452,9 +412,8 @@ impl Engine {
                 .lookup(&key, MapFlags::LOCK)
                 .map_err(EngineError::call("read a flow's counts"))?;
             let (slot, flow) = layout::flow_key(&key);
-            let name = self.slots.get(slot as usize).cloned().flatten();
-            if let (Some(state), Some(rule)) = (state, name) {
-                let counts = layout::counts(&state);
+            if let (Some(state), Some(rule)) = (state, self.slots.rule(slot)) {
+                let (rule, counts) = (rule.to_owned(), layout::counts(&state));
                 all.push(FlowCounts { rule, flow, counts });
             }
         }
@@ -535,6 +494,48 @@ impl Engine {
             .map_err(EngineError::call("try a packet"))?;
         Ok(output.return_value == pass)
     }
+}
+
+/// Every place that `rules` need.
+fn attachments(rules: &Rules, resolved: &[Resolved]) -> Vec<Attachment> {
+    let mut all = Vec::new();
+    for (rule, resolved) in rules.rules.iter().zip(resolved) {
+        let ways: &[bool] = match rule.direction {
+            Direction::Ingress => &[false],
+            Direction::Egress => &[true],
+            Direction::Both => &[false, true],
+        };
+        let at = |hook| resolved.hooks & layout::hook_bit(hook) != 0;
+        for egress in ways.iter().copied() {
+            if at(Hook::Netfilter) {
+                let families = [false, true].map(|ipv6| Attachment::Netfilter { ipv6, egress });
+                all.extend(families);
+            }
+            if at(Hook::Cgroup) {
+                all.push(Attachment::Cgroup { egress });
+            }
+            if at(Hook::Tc) {
+                all.push(Attachment::Tc {
+                    ifindex: resolved.ifindex,
+                    name: rule.matcher.interface.clone().unwrap_or_default(),
+                    egress,
+                });
+            }
+        }
+        if at(Hook::Socket) {
+            all.push(Attachment::Connections);
+        }
+        if rule.matcher.pid.is_some() && resolved.hooks != 0 {
+            all.extend([
+                Attachment::SocketCreate,
+                Attachment::SocketSend,
+                Attachment::SocketReceive,
+            ]);
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
 }
 
 fn paces(rule: &Rule) -> bool {

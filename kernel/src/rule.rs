@@ -109,6 +109,9 @@ pub struct Limit {
     pub burst: ByteSize,
 }
 
+/// Most rules at once.
+pub const MOST_RULES: usize = 2_048;
+
 /// The largest depth: what 64 bits hold in billionths of a byte, and room for a packet in debt.
 pub const MOST_BURST: ByteSize = ByteSize::new(18_000_000_000);
 

@@ -274,6 +274,10 @@ fn what_cannot_be_had_together_is_refused() {
             "behind its prefix",
         ),
         (
+            "direction = \"egress\"\nremote = \"10.0.0.1\"\nlocal = \"::1\"",
+            "both of these addresses",
+        ),
+        (
             "direction = \"egress\"\nremote_port = \"9-8\"",
             "is no port",
         ),
@@ -325,4 +329,28 @@ fn a_bucket_that_tcp_cannot_use_is_warned_of() {
     assert!(warnings[0].contains("about 24 %"), "{warnings:?}");
     let udp = text.replace("rate", "protocol = \"udp\"\nrate");
     assert_eq!(parse(&udp, Format::Toml).unwrap().warnings, [""; 0]);
+}
+
+/// Places were found by reading the file from its start each time, and keys one by one against
+/// all before: a file of the largest size took minutes.
+#[test]
+fn the_largest_files_are_read() {
+    let rule = |i: u32| {
+        format!("[[rule]] # ü\nname = \"n{i}\"\ndirection = \"egress\"\nrate = \"1 MB/s\"\n")
+    };
+    let text: String = (0..2_048).map(rule).collect();
+    assert_eq!(rules(&text, Format::Toml).len(), 2_048);
+    let all = mistakes(&(text.clone() + &rule(9_999)), Format::Toml);
+    assert!(all[0].message.contains("more than 2048 rules"), "{all:?}");
+    assert_eq!(all[0].line, 8_193);
+    let all = mistakes(&(text + "[[rule]]\n\"räte\" = 1\n"), Format::Toml);
+    let found = all.iter().find(|one| one.message.contains("unknown key"));
+    assert_eq!(found.map(|one| (one.line, one.column)), Some((8_194, 1)));
+    for (format, sign) in [(Format::Yaml, ": "), (Format::Toml, " = ")] {
+        let wide: String = (0..20_000).map(|i| format!("a{i}{sign}1\n")).collect();
+        assert_eq!(mistakes(&wide, format).len(), 20_000);
+    }
+    let line: String = (0..20_000).map(|i| format!("{{\"ä\" = {i}}}, ")).collect();
+    let all = mistakes(&format!("rule = [{line}]"), Format::Toml);
+    assert_eq!(all.last().map(|one| one.line), Some(1));
 }

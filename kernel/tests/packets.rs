@@ -7,8 +7,8 @@ mod common;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use common::{engine, permitted, rules};
-use kernel::engine::{Engine, MOST_RULES};
-use kernel::rule::Hook;
+use kernel::engine::{Engine, cgroup2_root};
+use kernel::rule::{Hook, MOST_RULES};
 
 const HERE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const THERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
@@ -78,7 +78,6 @@ fn every_matcher_must_hold() {
         ("\"tcp\"", "\"udp\""),
         ("443", "444"),
         ("900-1000", "1001-1002"),
-        ("192.0.2.0/24", "2001:db8::/32"),
     ] {
         assert!(!meets(&mut engine, &all.replace(good, bad), &tcp), "{bad}");
     }
@@ -181,6 +180,33 @@ fn a_full_table_of_flows_limits_all_the_same() {
     assert!(pass(3, 1));
 }
 
+/// A rule that was away begins anew, and its flows are gone with it.
+#[test]
+fn a_removed_rule_leaves_nothing() {
+    if !permitted() {
+        return;
+    }
+    let rule = |name: &str| {
+        format!(
+            "[[rule]]\nname = \"{name}\"\nmode = \"watch\"\nhook = \"netfilter\"\ndirection = \"egress\"\n"
+        )
+    };
+    let (both, one) = (rule("a") + &rule("b"), rule("b"));
+    let mut engine = engine(&both);
+    let packet = ipv4(6, [1, 2], 0, 100);
+    let send = |engine: &Engine| engine.try_packet(Hook::Netfilter, true, &packet).unwrap();
+    assert!(send(&engine));
+    engine.apply(&rules(&one)).unwrap();
+    let flows = engine.flows().unwrap();
+    assert!(flows.iter().all(|flow| flow.rule == "b"), "{flows:?}");
+    engine.apply(&rules(&both)).unwrap();
+    assert!(send(&engine));
+    let counts = engine.counts().unwrap();
+    let packets = |i: usize| counts[i].counts.passed.packets;
+    assert_eq!((packets(0), packets(1)), (1, 2));
+    assert_eq!(engine.flows().unwrap().len(), 2);
+}
+
 #[test]
 fn as_many_rules_as_there_is_room_for() {
     if !permitted() {
@@ -199,7 +225,12 @@ fn as_many_rules_as_there_is_room_for() {
     let counts = engine.counts().unwrap();
     assert_eq!(counts.len(), MOST_RULES);
     assert!(counts.iter().all(|rule| rule.counts.passed.packets == 1));
-    let error = engine.apply(&rules(&many(MOST_RULES + 1))).unwrap_err();
+    let mut more = rules(&many(MOST_RULES));
+    more.rules.push(kernel::rule::Rule {
+        name: "one-more".to_owned(),
+        ..more.rules[0].clone()
+    });
+    let error = engine.apply(&more).unwrap_err();
     assert!(error.to_string().contains("too many"), "{error}");
     assert_eq!(
         engine.rules().rules.len(),
@@ -218,9 +249,101 @@ fn a_rule_that_names_what_is_not_there_is_refused() {
         ("interface = \"nowhere9\"", "there are lo"),
         ("cgroup = \"/proc/self\"", "no control group"),
         ("cgroup = \"/nowhere\"", "control groups are folders below"),
+        ("pid = 4194305", "there is no process"),
     ] {
         let text = format!("[[rule]]\ndirection = \"ingress\"\nrate = \"1 MB/s\"\n{lines}\n");
         let error = engine.apply(&rules(&text)).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
+}
+
+/// A network of one version of IP holds nothing of the other, wherever its addresses lie, and
+/// what is not IP has none.
+#[test]
+fn addresses_belong_to_one_version_of_ip() {
+    if !permitted() {
+        return;
+    }
+    let mut engine = engine("");
+    let (four, six) = (ipv4(17, [9, 443], 0, 60), ipv6(&[], 17, [9, 443]));
+    for network in ["::/0", "::/64"] {
+        let lines = format!("remote = \"{network}\"");
+        assert!(!meets(&mut engine, &lines, &four), "{network}");
+        assert_eq!(meets(&mut engine, &lines, &six), network == "::/0");
+    }
+    let everything = "remote = \"0.0.0.0/0\"";
+    assert!(meets(&mut engine, everything, &four) && !meets(&mut engine, everything, &six));
+    assert!(
+        meets(&mut engine, "remote = \"::ffff:192.0.2.7\"", &four),
+        "IPv4 as IPv6 writes it"
+    );
+}
+
+/// At an interface there is more than IP: it meets rules that ask for nothing of it.
+#[test]
+fn what_is_not_ip_has_neither_addresses_nor_protocol() {
+    if !permitted() {
+        return;
+    }
+    let frame = |kind: u16, packet: &[u8]| {
+        let mut frame = vec![2; 12];
+        frame.extend(kind.to_be_bytes());
+        frame.extend(packet);
+        frame
+    };
+    let packet = ipv4(17, [9, 443], 0, 60);
+    // The same bytes by another name, as labels of MPLS may happen to be.
+    for (kind, meant) in [(0x0800, [1, 1, 1, 0]), (0x8847, [1, 0, 0, 0])] {
+        let lines = [
+            "",
+            "remote = \"192.0.2.0/24\"",
+            "protocol = \"udp\"",
+            "remote = \"::/0\"",
+        ];
+        for (lines, meant) in lines.into_iter().zip(meant) {
+            let text = format!(
+                "[[rule]]\nname = \"a\"\nmode = \"watch\"\ninterface = \"lo\"\ndirection = \"egress\"\n{lines}\n"
+            );
+            // The interface of the kernel's test call.
+            let engine = engine(&text);
+            assert!(
+                engine
+                    .try_packet(Hook::Tc, true, &frame(kind, &packet))
+                    .unwrap()
+            );
+            let met = engine.counts().unwrap()[0].counts.passed.packets;
+            assert_eq!(met, meant, "{kind:#x} {lines}");
+        }
+    }
+}
+
+/// Packets are asked for so many levels of groups: a rule for one below would never be met.
+#[test]
+fn a_control_group_too_deep_to_be_seen_is_refused() {
+    if !permitted() {
+        return;
+    }
+    let root = cgroup2_root().unwrap();
+    let first = root.join(format!("weirgate-deep-{}", std::process::id()));
+    let mut groups = vec![first];
+    while groups.len() < 10 {
+        groups.push(groups.last().unwrap().join("x"));
+    }
+    std::fs::create_dir_all(groups.last().unwrap()).unwrap();
+    let mut engine = engine("");
+    let mut apply = |path: &std::path::Path| {
+        let path = path.display();
+        let text = format!(
+            "[[rule]]\ndirection = \"ingress\"\nmode = \"watch\"\nlocal_port = 9198\ncgroup = \"{path}\"\n"
+        );
+        engine
+            .apply(&rules(&text))
+            .map_err(|error| error.to_string())
+    };
+    let (fits, too_deep) = (apply(&groups[8]), apply(&groups[9]));
+    for group in groups.iter().rev() {
+        std::fs::remove_dir(group).unwrap();
+    }
+    assert_eq!(fits, Ok(()));
+    assert!(too_deep.unwrap_err().contains("9 levels below the root"));
 }

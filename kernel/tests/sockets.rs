@@ -14,7 +14,7 @@ use std::time::Duration;
 use common::traffic::{Flow, From, Kind};
 use common::{engine, permitted, rules};
 use kernel::netns::Namespace;
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 const PACE: &str = "[[rule]]\nname = \"pace\"\nmode = \"pace\"\ndirection = \"egress\"\n\
                     remote = \"10.77.0.2\"\nrate = \"1 MB/s\"\n";
@@ -124,6 +124,38 @@ fn idle_connections_take_no_part() {
     let rate = arriving(&flow, Duration::from_secs(2));
     assert!((0.95e6..=1.05e6).contains(&rate), "{rate} B/s");
     drop((idle, listener));
+}
+
+/// What is left in a socket that was closed goes on at the pace, and is let go with the others.
+#[test]
+fn a_closed_connection_is_let_go_too() {
+    if !permitted() {
+        return;
+    }
+    use std::io::{Read as _, Write as _};
+    const LEFT: usize = 100_000;
+    let far = Namespace::connected().unwrap();
+    std::fs::write("/proc/sys/net/ipv4/tcp_tso_rtt_log", "0").unwrap();
+    let engine = engine(&PACE.replace("1 MB/s", "1 kB/s"));
+    let listener = far
+        .run(|| std::net::TcpListener::bind("10.77.0.2:9000").unwrap())
+        .unwrap();
+    let mut sender = TcpStream::connect("10.77.0.2:9000").unwrap();
+    let mut receiver = listener.accept().unwrap().0;
+    setsockopt(&sender, sockopt::SndBuf, &(4 * LEFT)).unwrap();
+    sender.write_all(&[7; LEFT]).unwrap();
+    drop(sender);
+    let begun = std::time::Instant::now();
+    engine.rebalance().unwrap();
+    drop(engine);
+    receiver
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let mut all = Vec::new();
+    receiver.read_to_end(&mut all).unwrap();
+    assert_eq!(all.len(), LEFT);
+    // At the pace it would take 100 s; what was to come next had been put off by some seconds.
+    assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
 fn congestion_of(stream: &TcpStream) -> String {

@@ -391,3 +391,63 @@ fn a_change_has_no_gap() {
     assert!(passed >= nanos / 1_000 - 50_000, "{passed} in {nanos} ns");
     drop(flow);
 }
+
+/// A rule goes on when what it names is made anew under another number, as a service's group is
+/// when it starts again; before, it was met no more, and nobody was told.
+#[test]
+fn what_is_made_anew_is_found_again() {
+    if !permitted() {
+        return;
+    }
+    let make = || {
+        let words = "link add wgx type veth peer name wgy";
+        let words: Vec<&str> = words.split(' ').collect();
+        kernel::netns::command("ip", &words).unwrap();
+        for name in ["wgx", "wgy"] {
+            kernel::netns::command("ip", &["link", "set", name, "up"]).unwrap();
+        }
+        let words = ["addr", "add", "192.0.2.1/24", "dev", "wgx"];
+        kernel::netns::command("ip", &words).unwrap();
+    };
+    let group = cgroup2_root().unwrap();
+    let group = group.join(format!("weirgate-anew-{}", std::process::id()));
+    std::fs::create_dir(&group).unwrap();
+    make();
+    let text = format!(
+        "[[rule]]\nname = \"port\"\nmode = \"watch\"\ndirection = \"egress\"\ninterface = \"wgx\"\n\
+         [[rule]]\nname = \"group\"\nmode = \"watch\"\ndirection = \"egress\"\nlocal_port = 9197\ncgroup = \"{}\"\n",
+        group.display()
+    );
+    let mut engine = engine(&text);
+    assert!(engine.refresh().unwrap().is_empty());
+    kernel::netns::command("ip", &["link", "del", "wgx"]).unwrap();
+    std::fs::remove_dir(&group).unwrap();
+    let gone = engine.refresh().unwrap();
+    assert_eq!(gone.len(), 2, "{gone:?}");
+    assert!(gone.iter().all(|line| line.contains("it meets nothing")));
+    assert!(engine.refresh().unwrap().is_empty(), "said once");
+    // Another rule can change meanwhile.
+    let more = text.clone() + "[[rule]]\nname = \"x\"\nmode = \"watch\"\ndirection = \"egress\"\n";
+    engine.apply(&rules(&more)).unwrap();
+    make();
+    std::fs::create_dir(&group).unwrap();
+    let back = engine.refresh().unwrap();
+    let places = engine.places();
+    std::fs::remove_dir(&group).unwrap();
+    assert_eq!(back.len(), 2, "{back:?}");
+    assert!(places.contains(&"tc wgx egress".to_owned()), "{places:?}");
+    let before = counts(&engine, 0).passed.packets;
+    let socket = std::net::UdpSocket::bind("192.0.2.1:0").unwrap();
+    let words = [
+        "neigh",
+        "replace",
+        "192.0.2.2",
+        "lladdr",
+        "02:00:00:00:00:09",
+        "dev",
+        "wgx",
+    ];
+    kernel::netns::command("ip", &words).unwrap();
+    socket.send_to(&[7; 10], "192.0.2.2:9").unwrap();
+    assert!(counts(&engine, 0).passed.packets > before);
+}

@@ -1,5 +1,6 @@
 //! Reading tables key by key, so that one reading finds every mistake.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use super::Mistake;
@@ -27,13 +28,10 @@ impl<'a> Table<'a> {
             mistakes.push(node.at.mistake(format!("`{what}` must be a table"), help));
             return None;
         };
-        for (i, (key, _)) in entries.iter().enumerate() {
-            if entries
-                .iter()
-                .take(i)
-                .any(|(other, _)| other.text == key.text)
-            {
-                let message = format!("`{}` is written twice", key.text);
+        let mut seen = HashSet::new();
+        for (key, _) in entries {
+            if !seen.insert(&*key.text) {
+                let message = format!("`{}` is written twice", shown(&key.text));
                 mistakes.push(key.at.mistake(message, "keep one of them"));
             }
         }

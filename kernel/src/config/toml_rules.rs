@@ -16,17 +16,19 @@
 //! congestion = "bbr"
 //! ```
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use flow::{ByteRate, ByteSize};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::Mistake;
 use super::read::{Table, Text};
 use super::tree::{Node, Value};
 use crate::rule::{
-    Action, Budget, Direction, Hook, Limit, MOST_BURST, Matcher, Oversize, Ports, Rule, Rules,
+    Action, Budget, Direction, Hook, Limit, MOST_BURST, MOST_RULES, Matcher, Oversize, Ports, Rule,
+    Rules,
 };
 
 const DIRECTIONS: [(&str, Direction); 3] = [
@@ -81,6 +83,7 @@ pub(super) fn read(root: &Node, mistakes: &mut Vec<Mistake>) -> Rules {
             _ => text.refuse("is no priority", help, mistakes),
         }
     }
+    let mut names = HashSet::new();
     for (key, reader) in [
         ("rule", rule as fn(&Node, usize, &mut Vec<Mistake>) -> _),
         ("switch", switch),
@@ -95,20 +98,21 @@ pub(super) fn read(root: &Node, mistakes: &mut Vec<Mistake>) -> Rules {
             let Some(read) = reader(item, i + 1, mistakes) else {
                 continue;
             };
-            unique(&rules, &read, item, mistakes);
+            if !names.insert(read.name.clone()) {
+                let message = format!("two rules are named \"{}\"", read.name);
+                let help = "give each a `name` of its own: a changed rule is found by it";
+                mistakes.push(item.at.mistake(message, help));
+            }
+            if rules.rules.len() == MOST_RULES {
+                let message = format!("more than {MOST_RULES} rules");
+                let help = "a packet is asked of each: let one rule name a network or a range";
+                mistakes.push(item.at.mistake(message, help));
+            }
             rules.rules.push(read);
         }
     }
     top.finish(mistakes);
     rules
-}
-
-fn unique(rules: &Rules, rule: &Rule, node: &Node, mistakes: &mut Vec<Mistake>) {
-    if rules.rules.iter().any(|other| other.name == rule.name) {
-        let message = format!("two rules are named \"{}\"", rule.name);
-        let help = "give each a `name` of its own: a changed rule is found by it";
-        mistakes.push(node.at.mistake(message, help));
-    }
 }
 
 fn rule(node: &Node, number: usize, mistakes: &mut Vec<Mistake>) -> Option<Rule> {
@@ -363,6 +367,17 @@ fn matcher(table: &mut Table<'_>, mistakes: &mut Vec<Mistake>) -> Option<Matcher
         let help = "write `protocol = \"tcp\"` or \"udp\", or remove the port";
         mistakes.push(table.at.mistake("this protocol has no ports", help));
     }
+    let versions = (matcher.remote, matcher.local);
+    if let (Some(IpNet::V4(_)), Some(IpNet::V6(_))) | (Some(IpNet::V6(_)), Some(IpNet::V4(_))) =
+        versions
+    {
+        let help = "write both in the same version of IP, or one of them";
+        mistakes.push(
+            table
+                .at
+                .mistake("no packet has both of these addresses", help),
+        );
+    }
     (mistakes.len() == before).then_some(matcher)
 }
 
@@ -381,7 +396,20 @@ pub(super) fn network(text: Text<'_>, mistakes: &mut Vec<Mistake>) -> Option<IpN
         text.refuse("has bits behind its prefix", &help, mistakes);
         return None;
     }
-    Some(network)
+    Some(unmapped(network))
+}
+
+/// IPv4 that is written as IPv6 does (`::ffff:192.0.2.1`) is IPv4.
+fn unmapped(network: IpNet) -> IpNet {
+    let ipv4 = match network {
+        IpNet::V6(ipv6) => ipv6
+            .addr()
+            .to_ipv4_mapped()
+            .zip(ipv6.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    let ipv4 = ipv4.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok());
+    ipv4.map_or(network, IpNet::V4)
 }
 
 /// A name or a number.

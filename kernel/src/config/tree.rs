@@ -49,7 +49,7 @@ impl Place {
 }
 
 pub(super) fn from_toml(text: &str) -> Result<Node, Mistake> {
-    let lines = Lines(text);
+    let lines = Lines::of(text);
     match DeTable::parse(text) {
         Ok(root) => Ok(lines.table(root.get_ref(), Place { line: 1, column: 1 })),
         Err(error) => {
@@ -60,16 +60,40 @@ pub(super) fn from_toml(text: &str) -> Result<Node, Mistake> {
     }
 }
 
-/// Finds lines and columns of bytes.
-struct Lines<'a>(&'a str);
+/// Finds lines and columns of bytes, in a time that does not grow with the file.
+struct Lines {
+    /// Where each line starts, in bytes.
+    starts: Vec<usize>,
+    /// How many characters begin before each byte.
+    characters: Vec<usize>,
+}
 
-impl Lines<'_> {
+impl Lines {
+    fn of(text: &str) -> Self {
+        let newlines = text.match_indices('\n').map(|(at, _)| at + 1);
+        let mut begun = 0;
+        let characters = (0..=text.len()).map(|at| {
+            let before = begun;
+            begun += usize::from(text.is_char_boundary(at));
+            before
+        });
+        Self {
+            starts: std::iter::once(0).chain(newlines).collect(),
+            characters: characters.collect(),
+        }
+    }
+
     fn place(&self, byte: usize) -> Place {
-        let before = self.0.get(..byte).unwrap_or(self.0);
-        let line = before.matches('\n').count() + 1;
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let column = before.get(start..).map_or(0, |line| line.chars().count()) + 1;
-        Place { line, column }
+        let line = self.starts.partition_point(|start| *start <= byte).max(1);
+        let start = self.starts.get(line - 1).copied().unwrap_or(0);
+        let before = |at: usize| self.characters.get(at).or(self.characters.last());
+        let column = before(byte)
+            .zip(before(start))
+            .map(|(at, start)| at - start);
+        Place {
+            line,
+            column: column.unwrap_or(0) + 1,
+        }
     }
 
     fn table(&self, table: &DeTable<'_>, at: Place) -> Node {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::rule::{Action, Budget, Direction, Hook, Oversize, Ports, Rule};
+use crate::rule::{Action, Budget, Direction, Hook, Matcher, Oversize, Ports, Rule};
 
 /// Rules in one bank.
 pub(super) const CAPACITY: u32 = 2048;
@@ -26,9 +26,10 @@ const REMOTE_PORT: u8 = 8;
 const LOCAL_PORT: u8 = 16;
 
 /// What only the running system knows about a rule.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Resolved {
     pub(super) slot: u32,
+    /// 0: it meets nothing.
     pub(super) hooks: u8,
     /// Of the control group; 0: any.
     pub(super) cgroup: u64,
@@ -36,6 +37,10 @@ pub(super) struct Resolved {
     pub(super) netns: u64,
     /// Index of the interface; 0: any.
     pub(super) ifindex: u32,
+    /// The process and when it started, in the kernel's ticks: numbers are used again.
+    pub(super) process: Option<(u32, u64)>,
+    /// What it names and is not there, in words.
+    pub(super) absent: Option<String>,
 }
 
 /// The bit of a hook.
@@ -62,7 +67,7 @@ pub(super) fn rule(rule: &Rule, resolved: &Resolved) -> Vec<u8> {
         out.extend(address);
         out.extend(mask);
     }
-    let pid = rule.matcher.pid.unwrap_or(0);
+    let pid = resolved.process.map_or(0, |(pid, _)| pid);
     for word in [resolved.slot, pid, resolved.ifindex] {
         out.extend(word.to_ne_bytes());
     }
@@ -77,8 +82,9 @@ pub(super) fn rule(rule: &Rule, resolved: &Resolved) -> Vec<u8> {
         mode(&rule.action),
         flags(rule),
         rule.matcher.protocol.unwrap_or(0),
+        version(&rule.matcher),
     ]);
-    out.extend([0; 3]);
+    out.extend([0; 2]);
     let mut name = [0; 16];
     if let Action::Switch { congestion } = &rule.action {
         for (to, from) in name.iter_mut().take(15).zip(congestion.bytes()) {
@@ -136,6 +142,15 @@ fn flags(rule: &Rule) -> u8 {
         .iter()
         .filter(|(set, _)| *set)
         .fold(0, |all, (_, bit)| all | bit)
+}
+
+/// The version of IP that is asked for by an address; 0 for either.
+fn version(matcher: &Matcher) -> u8 {
+    match matcher.remote.or(matcher.local) {
+        None => 0,
+        Some(IpNet::V4(_)) => 4,
+        Some(IpNet::V6(_)) => 6,
+    }
 }
 
 /// Address and mask as IPv6, IPv4 mapped into it; all zero for any.
@@ -297,6 +312,11 @@ pub(super) fn pace(rule: Option<&Rule>) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bank_has_room_for_all_rules() {
+        assert_eq!(CAPACITY as usize, crate::rule::MOST_RULES);
+    }
 
     #[test]
     fn the_largest_bucket_does_not_wrap() {

@@ -19,6 +19,12 @@ pub enum Missing {
     /// The kernel cannot load such a program, or does not let us.
     #[error("the kernel does not load BPF programs of type {0}: it needs {1}")]
     ProgramType(&'static str, &'static str),
+    /// The capabilities are those of a user namespace.
+    #[error(
+        "this process is root in a user namespace only, where its capabilities do not count for BPF: \
+         run it as the system's root"
+    )]
+    UserNamespace,
     /// There are no control groups of version 2.
     #[error("no cgroup2 file system is mounted: mount -t cgroup2 none /sys/fs/cgroup")]
     Cgroup2,
@@ -60,10 +66,19 @@ pub fn missing() -> Option<Missing> {
     ];
     for (kind, name, needs) in types {
         if !kind.is_supported().unwrap_or(false) {
+            if in_user_namespace(fs::read_to_string("/proc/self/uid_map").ok().as_deref()) {
+                return Some(Missing::UserNamespace);
+            }
             return Some(Missing::ProgramType(name, needs));
         }
     }
     None
+}
+
+/// Whether users of this process are others than the kernel's own.
+fn in_user_namespace(uid_map: Option<&str>) -> bool {
+    let whole = ["0", "0", "4294967295"];
+    uid_map.is_some_and(|map| !map.split_whitespace().eq(whole))
 }
 
 /// `None` where /proc does not tell; then the kernel's own answer must do.
@@ -118,6 +133,17 @@ mod tests {
         assert_eq!(lacking(1 << 12 | 1 << 38 | 1 << 39), [""; 0]);
         let text = Missing::Capabilities(lacking(1 << 12)).to_string();
         assert!(text.contains("lacks CAP_BPF, CAP_PERFMON:"), "{text}");
+    }
+
+    #[test]
+    fn knows_a_user_namespace() {
+        assert!(!in_user_namespace(Some(
+            "         0          0 4294967295\n"
+        )));
+        assert!(in_user_namespace(Some(
+            "         0       1000          1\n"
+        )));
+        assert!(!in_user_namespace(None));
     }
 
     #[test]

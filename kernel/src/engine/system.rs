@@ -7,6 +7,9 @@ use std::path::Path;
 
 use super::EngineError;
 
+/// Levels of control groups that a packet's socket is asked for, as `WG_DEPTH` in `bpf/rules.h`.
+const CGROUP_LEVELS: usize = 10;
+
 /// Nanoseconds of `CLOCK_MONOTONIC`, which the programs in the kernel read too.
 #[must_use]
 pub fn monotonic() -> u64 {
@@ -52,7 +55,56 @@ pub(super) fn cgroup_id(path: &Path) -> Result<u64, CgroupError> {
     if !path.join("cgroup.controllers").exists() {
         return Err(wrong("it is no control group of version 2".to_owned()));
     }
+    if level(path).is_some_and(|level| level >= CGROUP_LEVELS) {
+        let deepest = CGROUP_LEVELS - 1;
+        return Err(wrong(format!(
+            "it lies more than {deepest} levels below the root, where no packet is asked for it"
+        )));
+    }
     Ok(folder.ino())
+}
+
+/// How many levels a group lies below the root of the control groups.
+fn level(path: &Path) -> Option<usize> {
+    let (path, root) = (path.canonicalize().ok()?, super::cgroup2_root()?);
+    let below = path.strip_prefix(root.canonicalize().ok()?).ok()?;
+    Some(below.components().count())
+}
+
+/// When the process `pid` started, in the kernel's ticks; or why there is none to match.
+pub(super) fn process(pid: u32) -> Result<u64, String> {
+    /// The first namespace's, as the kernel fixes it.
+    const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+    let namespace = fs::metadata("/proc/self/ns/pid").map(|about| about.ino());
+    if namespace.is_ok_and(|inode| inode != FIRST_PID_NAMESPACE) {
+        return Err(
+            "processes have other numbers in this PID namespace than the kernel has: \
+                    run this outside of the container, with the number that `ps` shows there"
+                .to_owned(),
+        );
+    }
+    let none = |_| format!("there is no process {pid}");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(none)?;
+    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    if let Some(group) = group.map(str::trim)
+        && group != pid.to_string()
+    {
+        return Err(format!("{pid} is a thread of process {group}: write that"));
+    }
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(none)?;
+    started_at(&stat).ok_or_else(|| format!("/proc/{pid}/stat does not say when it started"))
+}
+
+/// Field 22 of /proc/PID/stat. The name of the program, the second, may hold anything.
+fn started_at(stat: &str) -> Option<u64> {
+    let (_, behind_name) = stat.rsplit_once(')')?;
+    behind_name.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whether the process `pid` is in the network namespace of this thread.
+pub(super) fn is_in_our_network(pid: u32) -> bool {
+    let of = |path: String| fs::metadata(path).map(|about| about.ino()).ok();
+    of(format!("/proc/{pid}/ns/net")) == of("/proc/thread-self/ns/net".to_owned())
 }
 
 /// A path that is no control group.
@@ -107,4 +159,19 @@ pub(super) fn check_congestion(name: &str) -> Result<(), String> {
         "the kernel has no congestion control {name}; it has {}",
         known.trim().replace(' ', ", ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_programs_name_may_hold_anything() {
+        let numbers: Vec<String> = (4..=30).map(|number: u32| number.to_string()).collect();
+        let stat = format!("7 (a) R) S {}", numbers.join(" "));
+        assert_eq!(started_at(&stat), Some(22));
+        assert_eq!(started_at(""), None);
+        assert!(process(std::process::id()).is_ok());
+        assert!(process(u32::MAX).unwrap_err().contains("no process"));
+    }
 }
