@@ -3,11 +3,15 @@
 #[cfg(feature = "bpf")]
 mod clients;
 #[cfg(feature = "bpf")]
+mod control;
+#[cfg(feature = "bpf")]
 mod message;
 #[cfg(feature = "bpf")]
 mod run;
 #[cfg(feature = "bpf")]
 mod show;
+#[cfg(feature = "bpf")]
+mod watchers;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -150,16 +154,15 @@ fn check(file: &Path) -> Result<(), Failure> {
     }
     let count = loaded.rules.rules.len();
     let plural = if count == 1 { "rule" } else { "rules" };
-    say(&format!("{text}{count} {plural}: OK"))
+    say(&format!("{text}{count} {plural}: OK")).map(drop)
 }
 
-/// One text to stdout; a reader that is gone is no fault of ours.
-fn say(text: &str) -> Result<(), Failure> {
+/// One text to stdout; whether anybody reads there. A reader that is gone is no fault of ours.
+fn say(text: &str) -> Result<bool, Failure> {
     match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::environment(error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::environment(error)),
     }
 }
 

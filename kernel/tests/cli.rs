@@ -145,6 +145,124 @@ fn holds_changes_and_ends() {
     assert_eq!(place.ask(&["list"]).status.code(), Some(1));
 }
 
+/// `watch` went on for ever behind a pipe that nobody read any more.
+#[test]
+fn watching_ends_with_its_reader() {
+    if !permitted() {
+        return;
+    }
+    let place = Place::new(RULES);
+    let _running = place.run();
+    let mut watch = place.command(&["watch", "--json"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(watch.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.ends_with("}\n"), "{line}");
+    drop(stdout);
+    let begun = Instant::now();
+    let code = loop {
+        if let Some(code) = watch.try_wait().unwrap() {
+            break code;
+        }
+        if begun.elapsed() > Duration::from_secs(20) {
+            let _ = watch.kill();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(code.success(), "{code}");
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let watched = place
+        .command(&["watch", "--json"])
+        .stdout(full.unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(watched.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&watched.stderr);
+    assert!(said.contains("No space left"), "{said}");
+}
+
+/// What a flow had sent before it was first read was in no record of it, nor in its rates.
+#[test]
+fn records_have_every_byte() {
+    if !permitted() {
+        return;
+    }
+    let place = Place::new(RULES);
+    let _running = place.run();
+    let mut watch = place.command(&["watch", "--json", "--flows", "--seconds", "4"]);
+    let watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let receiver = std::net::UdpSocket::bind("127.0.0.1:9000").unwrap();
+    let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = sender.local_addr().unwrap().port();
+    for _ in 0..100 {
+        sender.send_to(&[7; 500], "127.0.0.1:9000").unwrap();
+    }
+    drop(receiver);
+    let output = watch.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let records = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let records: Vec<_> = records.filter(|record| record["rule"] == "in").collect();
+    let flow = records.iter().rfind(|record| record["src_port"] == port);
+    let rule = records
+        .iter()
+        .rfind(|record| record.get("src_port").is_none());
+    for record in [flow.unwrap(), rule.unwrap()] {
+        let (bytes, packets) = (&record["passed"]["bytes"], &record["passed"]["packets"]);
+        assert_eq!((bytes, packets), (&52_800.into(), &100.into()), "{record}");
+        assert!(
+            record["passed"]["peak_Bps"].as_u64() > Some(1_000),
+            "{record}"
+        );
+    }
+}
+
+/// A file that stands where the socket should be is somebody's, and stays.
+#[test]
+fn no_file_is_taken_for_a_socket() {
+    if !permitted() {
+        return;
+    }
+    let place = Place::new(RULES);
+    std::fs::write(place.socket(), "precious").unwrap();
+    for words in [&["clear"][..], &["run", place.file().to_str().unwrap()]] {
+        let output = place.ask(words);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("choose another --control"), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(place.socket()).unwrap(), "precious");
+}
+
+#[test]
+fn says_when_what_a_rule_names_goes() {
+    if !permitted() {
+        return;
+    }
+    let mut process = Command::new("sleep").arg("1000").spawn().unwrap();
+    let named = format!(
+        "[[rule]]\ndirection = \"egress\"\nrate = \"1 MB/s\"\npid = {}\nlocal_port = 9199\n",
+        process.id()
+    );
+    let place = Place::new(&(named + RULES));
+    let mut running = place.command(&["run", place.file().to_str().unwrap()]);
+    let running = running.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Running(running.spawn().unwrap());
+    let mut line = String::new();
+    let mut stdout = BufReader::new(running.0.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let mut stderr = BufReader::new(running.0.stderr.take().unwrap());
+    line.clear();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.contains("it meets nothing"), "{line}");
+    assert_eq!(place.listed()["rules"].as_array().unwrap().len(), 3);
+}
+
 #[test]
 fn killed_leaves_nothing_that_a_restart_does_not_clean() {
     if !permitted() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::run::clean_up;
+use super::control::{self, Found};
 use super::{Failure, List, Watch, message, say, show};
 
 /// For an answer that takes no time.
@@ -53,10 +53,15 @@ pub(super) fn watch(options: &Watch) -> Result<(), Failure> {
         let Some(record) = next(&mut stream)? else {
             break;
         };
-        if options.json {
-            say(&record.to_string())?;
+        let read = if options.json {
+            say(&record.to_string())?
         } else if let Some(table) = screen.take(record) {
-            say(&table)?;
+            say(&table)?
+        } else {
+            true
+        };
+        if !read {
+            return Ok(());
         }
     }
     if let Some(table) = screen.finish() {
@@ -76,22 +81,24 @@ pub(super) fn list(options: &List) -> Result<(), Failure> {
     let Some(listed) = next(&mut stream)? else {
         return Err(Failure::Environment(Box::from("no answer")));
     };
-    if options.json {
-        say(&listed.to_string())
+    let text = if options.json {
+        listed.to_string()
     } else {
-        say(&show::listed(&listed))
-    }
+        show::listed(&listed)
+    };
+    say(&text).map(drop)
 }
 
 /// Ends the running one, or cleans up after a killed one.
 pub(super) fn clear(control: &Path) -> Result<(), Failure> {
-    if UnixStream::connect(control).is_err() {
-        let found = clean_up(control)?;
-        return say(if found {
+    if !matches!(control::find(control)?, Found::Running) {
+        let found = control::clean_up(control)?;
+        let text = if found {
             "cleaned up after one that was killed"
         } else {
             "nothing was running"
-        });
+        };
+        return say(text).map(drop);
     }
     let mut stream = ask(control, message::CLEAR)?;
     let _ = next(&mut stream)?;
@@ -103,5 +110,5 @@ pub(super) fn clear(control: &Path) -> Result<(), Failure> {
     if control.exists() {
         return Err(Failure::Environment(Box::from("it does not end")));
     }
-    say("ended")
+    say("ended").map(drop)
 }

@@ -1,31 +1,31 @@
 //! `run`: the rules at work, the file watched, clients answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use flow::Timestamp;
 use flow::monitor::Meter;
-use kernel::config::{Format, parse};
-use kernel::engine::{Engine, EngineError, Flow, monotonic};
-use kernel::rule::{Action, Direction, Rule, Rules};
+use kernel::engine::{Counts, Engine, EngineError, Flow, monotonic};
+use kernel::rule::Direction;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use serde_json::{Value, json};
 
+use super::control::{clean_up, listen, note_paces};
 use super::message::{self, Sides};
+use super::watchers::Watchers;
 use super::{Failure, load, say, say_to_stderr};
 
 /// How often counts are read and the file is looked at.
 const TICK_NANOS: u64 = 1_000_000_000;
 /// Flows are forgotten after this silence.
 const FORGET_NANOS: u64 = 60 * 1_000_000_000;
-/// A client that does not read loses its connection.
+/// For the word of a client.
 const CLIENT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Three meters.
@@ -43,16 +43,10 @@ struct Daemon {
     changed: Option<SystemTime>,
     rules: HashMap<String, Meters>,
     flows: HashMap<(String, Flow), Meters>,
-    watchers: Vec<Watcher>,
+    watchers: Watchers,
+    /// When counts were read last: what is new since then counts from there.
+    read_at: u64,
 }
-
-struct Watcher {
-    stream: UnixStream,
-    flows: bool,
-}
-
-/// Removes the socket and the note of what was paced.
-struct Files<'a>(&'a Path);
 
 /// Makes the rules of `file` hold until it is told to stop.
 pub(super) fn run(file: &Path, control: &Path) -> Result<(), Failure> {
@@ -60,13 +54,14 @@ pub(super) fn run(file: &Path, control: &Path) -> Result<(), Failure> {
     let signals = signals().map_err(Failure::environment)?;
     clean_up(control)?;
     let mut engine = Engine::load().map_err(of_engine)?;
+    let (listener, _files) = listen(control)?;
+    let read_at = monotonic();
+    note_paces(control, loaded.rules.rules.iter())?;
     engine.apply(&loaded.rules).map_err(of_engine)?;
-    let listener = listen(control)?;
-    let _files = Files(control);
-    note_paces(control, &loaded.rules)?;
+    let count = loaded.rules.rules.len();
     say(&format!(
-        "holding {} rules at: {}",
-        loaded.rules.rules.len(),
+        "holding {count} {} at: {}",
+        if count == 1 { "rule" } else { "rules" },
         engine.places().join(", ")
     ))?;
     let daemon = Daemon {
@@ -75,7 +70,8 @@ pub(super) fn run(file: &Path, control: &Path) -> Result<(), Failure> {
         file: file.to_owned(),
         rules: HashMap::new(),
         flows: HashMap::new(),
-        watchers: Vec::new(),
+        watchers: Watchers::default(),
+        read_at,
     };
     daemon.serve(&signals, &listener, control)
 }
@@ -95,95 +91,6 @@ fn signals() -> nix::Result<SignalFd> {
     }
     set.thread_block()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-}
-
-fn listen(control: &Path) -> Result<UnixListener, Failure> {
-    let failed = |error: io::Error| {
-        let text = format!("cannot listen on {}: {error}", control.display());
-        Failure::Environment(Box::from(text))
-    };
-    let listener = UnixListener::bind(control).map_err(failed)?;
-    let only_us = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(control, only_us).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    Ok(listener)
-}
-
-/// Where it stands which connections were paced, should this process be killed.
-fn note(control: &Path) -> PathBuf {
-    control.with_extension("paced")
-}
-
-/// Programs and rules end with the process, however it ends; what was set on other
-/// processes' sockets does not.
-fn note_paces(control: &Path, rules: &Rules) -> Result<(), Failure> {
-    let paces = |rule: &&Rule| matches!(rule.action, Action::Pace { .. });
-    let path = note(control);
-    let text: String = rules.rules.iter().filter(paces).map(pace_as_toml).collect();
-    let written = if text.is_empty() {
-        remove(&path)
-    } else {
-        std::fs::write(&path, text)
-    };
-    written.map_err(Failure::environment)
-}
-
-/// A rule that finds all connections that `rule` may have paced. Whose they were is forgotten
-/// with the process that knew.
-fn pace_as_toml(rule: &Rule) -> String {
-    let matcher = &rule.matcher;
-    let fields = [
-        ("remote", matcher.remote.map(|net| net.to_string())),
-        ("local", matcher.local.map(|net| net.to_string())),
-        (
-            "remote_port",
-            matcher.remote_port.map(|port| port.to_string()),
-        ),
-        (
-            "local_port",
-            matcher.local_port.map(|port| port.to_string()),
-        ),
-        ("rate", rule.rate().map(|rate| rate.to_string())),
-    ];
-    let head = "[[rule]]\nmode = \"pace\"\ndirection = \"egress\"\n";
-    let lines = fields.iter().filter_map(|(key, value)| {
-        let value = value.as_ref()?;
-        Some(format!("{key} = \"{value}\"\n"))
-    });
-    head.to_owned() + &lines.collect::<String>()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Removes what a killed `run` left: its socket, and the pace of open connections. Refuses if
-/// one is running. Whether there was anything.
-pub(super) fn clean_up(control: &Path) -> Result<bool, Failure> {
-    if UnixStream::connect(control).is_ok() {
-        let text = format!(
-            "another `run` answers at {}: `clear` ends it",
-            control.display()
-        );
-        return Err(Failure::Environment(Box::from(text)));
-    }
-    let stale = control.exists();
-    remove(control).map_err(Failure::environment)?;
-    let path = note(control);
-    let paced = path.exists();
-    if paced {
-        let text = std::fs::read_to_string(&path).map_err(Failure::environment)?;
-        if let Ok(loaded) = parse(&text, Format::Toml) {
-            let mut engine = Engine::load().map_err(of_engine)?;
-            // Taking them in is what makes it let them go.
-            engine.apply(&loaded.rules).map_err(of_engine)?;
-        }
-        remove(&path).map_err(Failure::environment)?;
-    }
-    Ok(stale || paced)
 }
 
 fn modified(file: &Path) -> Option<SystemTime> {
@@ -209,14 +116,18 @@ impl Daemon {
             }
             let wait = next.saturating_sub(monotonic()).div_ceil(1_000_000);
             let wait = PollTimeout::try_from(wait.min(1_000)).unwrap_or(PollTimeout::ZERO);
-            let mut ready = [
+            let mut ready = vec![
                 PollFd::new(signals.as_fd(), PollFlags::POLLIN),
                 PollFd::new(listener.as_fd(), PollFlags::POLLIN),
             ];
+            let behind = self.watchers.waiting();
+            ready.extend(behind.map(|client| PollFd::new(client, PollFlags::POLLOUT)));
             match poll(&mut ready, wait) {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(Failure::environment(error)),
             }
+            drop(ready);
+            self.watchers.push();
             while let Ok(Some(signal)) = signals.read_signal() {
                 if i32::try_from(signal.ssi_signo) == Ok(Signal::SIGHUP as i32) {
                     self.reload(control);
@@ -234,58 +145,55 @@ impl Daemon {
 
     /// Reads all counts, and tells whoever watches.
     fn tick(&mut self, now: u64) -> Result<(), Failure> {
+        match self.engine.refresh() {
+            Ok(changes) => changes.iter().for_each(|change| say_to_stderr(change)),
+            Err(error) => say_to_stderr(&error.to_string()),
+        }
         self.engine.rebalance().map_err(of_engine)?;
         let (rules, flows) = self.records(now).map_err(of_engine)?;
-        self.watchers.retain_mut(|watcher| {
-            let flows = flows.iter().filter(|_| watcher.flows);
-            let mut text = String::new();
-            for record in rules.iter().chain(flows) {
-                text.push_str(&format!("{record}\n"));
-            }
-            watcher.stream.write_all(text.as_bytes()).is_ok()
-        });
+        self.watchers.tell(&rules, &flows);
         self.engine
             .forget_silent_flows(now.saturating_sub(FORGET_NANOS))
             .map_err(of_engine)
     }
 
-    fn records(&mut self, now: u64) -> Result<(Vec<Value>, Vec<Value>), EngineError> {
+    /// Lines of rules and of flows, if anybody wants them; the meters go on in any case.
+    fn records(&mut self, now: u64) -> Result<(String, String), EngineError> {
         let (at, stamp) = (Timestamp::from_nanos(now), message::timestamp(now));
+        let since = Timestamp::from_nanos(std::mem::replace(&mut self.read_at, now));
+        let (rules_wanted, flows_wanted) = self.watchers.wanted();
+        let (mut rules, mut flows) = (String::new(), String::new());
         let seen = self.engine.counts()?;
-        self.rules
-            .retain(|name, _| seen.iter().any(|rule| rule.rule == *name));
-        let rules = seen.iter().map(|rule| {
-            let counts = &rule.counts;
-            let bytes = [
-                counts.offered().bytes,
-                counts.passed.bytes,
-                counts.lost().bytes,
-            ];
-            let sides = read(&mut self.rules, rule.rule.clone(), at, bytes);
-            message::record(&stamp, rule, &sides)
-        });
-        let rules = rules.collect();
-        let flows = self.engine.flows()?;
-        let kept: std::collections::HashSet<_> = flows
-            .iter()
-            .map(|seen| (seen.rule.clone(), seen.flow))
-            .collect();
-        self.flows.retain(|key, _| kept.contains(key));
+        let names: HashSet<&str> = seen.iter().map(|rule| &*rule.rule).collect();
+        self.rules.retain(|name, _| names.contains(name.as_str()));
+        for rule in &seen {
+            let sides = read(&mut self.rules, rule.rule.clone(), since, at, &rule.counts);
+            if rules_wanted {
+                rules.push_str(&format!("{}\n", message::record(&stamp, rule, &sides)));
+            }
+        }
         let held = &self.engine.rules().rules;
-        let flows = flows.iter().map(|flow| {
-            let counts = &flow.counts;
-            let bytes = [
-                counts.offered().bytes,
-                counts.passed.bytes,
-                counts.lost().bytes,
-            ];
+        let ingress: HashMap<&str, bool> = held
+            .iter()
+            .map(|rule| (&*rule.name, rule.direction == Direction::Ingress))
+            .collect();
+        let seen = self.engine.flows()?;
+        let mut kept = HashMap::with_capacity(seen.len());
+        for flow in &seen {
             let key = (flow.rule.clone(), flow.flow);
-            let sides = read(&mut self.flows, key, at, bytes);
-            let rule = held.iter().find(|rule| rule.name == flow.rule);
-            let ingress = rule.is_some_and(|rule| rule.direction == Direction::Ingress);
-            message::flow_record(&stamp, flow, ingress, &sides)
-        });
-        Ok((rules, flows.collect()))
+            // Its meters move over; those of flows that are gone stay behind.
+            if let Some(meters) = self.flows.remove(&key) {
+                kept.insert(key.clone(), meters);
+            }
+            let sides = read(&mut kept, key, since, at, &flow.counts);
+            if flows_wanted {
+                let ingress = ingress.get(&*flow.rule).copied().unwrap_or(false);
+                let record = message::flow_record(&stamp, flow, ingress, &sides);
+                flows.push_str(&format!("{record}\n"));
+            }
+        }
+        self.flows = kept;
+        Ok((rules, flows))
     }
 
     /// Takes the file over if it was written.
@@ -300,8 +208,12 @@ impl Daemon {
     fn reload(&mut self, control: &Path) {
         self.changed = modified(&self.file);
         let applied = load(&self.file).and_then(|loaded| {
-            self.engine.apply(&loaded.rules).map_err(of_engine)?;
-            note_paces(control, &loaded.rules)
+            // Noted before they are paced, and until none of them is.
+            let held = self.engine.rules().rules.clone();
+            note_paces(control, held.iter().chain(&loaded.rules.rules))?;
+            let applied = self.engine.apply(&loaded.rules).map_err(of_engine);
+            note_paces(control, self.engine.rules().rules.iter())?;
+            applied
         });
         match applied {
             Ok(()) => say_to_stderr(&format!("{} taken over", self.file.display())),
@@ -331,7 +243,8 @@ impl Daemon {
             }
             word @ (message::WATCH | message::WATCH_FLOWS) => {
                 let flows = word == message::WATCH_FLOWS;
-                self.watchers.push(Watcher { stream, flows });
+                stream.set_nonblocking(true).ok()?;
+                self.watchers.add(stream, flows);
                 None
             }
             message::CLEAR => {
@@ -375,32 +288,25 @@ impl Daemon {
     }
 }
 
-/// Reads offered, passed and lost bytes into the meters of `key`.
+/// Reads a rule's or flow's counts into the meters of `key`, which begin at nothing at `since`.
 fn read<K: std::hash::Hash + Eq>(
     all: &mut HashMap<K, Meters>,
     key: K,
+    since: Timestamp,
     at: Timestamp,
-    [offered, passed, lost]: [u64; 3],
+    counts: &Counts,
 ) -> Sides {
     let meters = all.entry(key).or_insert_with(|| Meters {
-        offered: Meter::new(at, offered),
-        passed: Meter::new(at, passed),
-        lost: Meter::new(at, lost),
+        offered: Meter::new(since, 0),
+        passed: Meter::new(since, 0),
+        lost: Meter::new(since, 0),
     });
-    meters.offered.read(at, offered);
-    meters.passed.read(at, passed);
-    meters.lost.read(at, lost);
+    meters.offered.read(at, counts.offered().bytes);
+    meters.passed.read(at, counts.passed.bytes);
+    meters.lost.read(at, counts.lost().bytes);
     Sides {
         offered: meters.offered.rates(),
         passed: meters.passed.rates(),
         lost: meters.lost.rates(),
-    }
-}
-
-impl Drop for Files<'_> {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = remove(self.0);
-        let _ = remove(&note(self.0));
     }
 }
