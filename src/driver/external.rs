@@ -195,12 +195,8 @@ impl Bench for Path {
             Via::Forward { .. } => Identify::Preamble,
             _ => Identify::OwnPort,
         };
-        let opened = self
-            .target
-            .open(&via, identify, &SocketOptions::default())
-            .await;
-        let ends = opened.map_err(|source| batch.not_open(user, source))?;
-        Ok(Opened::Stream(ends))
+        let opened = batch.stream(user, &via, identify, &mut self.target);
+        Ok(opened.await?)
     }
 
     /// Scenarios with changes of rate and servers of others are refused: nobody could tell them.

@@ -6,15 +6,13 @@
 
 pub(super) mod server;
 
-use std::net::Ipv4Addr;
-
 pub(crate) use self::server::{PASSWORD, Server};
 
-use bench_clients::{Credentials, Identify, SocketOptions, Target, Via};
+use bench_clients::{Credentials, Identify, Target, Via};
 
 use super::Stop;
 use super::real::plan::{Run, Together};
-use super::real::{self, Batch, Bench, Opened, Ran, RealError, Used, io_error};
+use super::real::{self, Batch, Bench, Opened, Ran, RealError, Used};
 use crate::progress::Progress;
 use crate::scenario::{DriverKind, RateChange, Scenario};
 
@@ -81,10 +79,8 @@ impl Bench for Through {
     };
 
     async fn set_up(batch: Batch<'_>) -> Result<Self, ProxyError> {
-        let any_port = (Ipv4Addr::LOCALHOST, 0).into();
-        let target = Target::bind(any_port, SocketOptions::default()).await;
         Ok(Self {
-            target: target.map_err(io_error("listen for the proxy's connections"))?,
+            target: real::arrivals().await?,
             server: Server::with(server::accounts(batch), |_| ()).await?,
         })
     }
@@ -102,10 +98,8 @@ impl Bench for Through {
                 password: PASSWORD.to_owned(),
             }),
         };
-        let options = SocketOptions::default();
-        let opened = self.target.open(&via, Identify::OwnPort, &options).await;
-        let ends = opened.map_err(|source| batch.not_open(user, source))?;
-        Ok(Opened::Stream(ends))
+        let opened = batch.stream(user, &via, Identify::OwnPort, &mut self.target);
+        Ok(opened.await?)
     }
 
     async fn change_rate(

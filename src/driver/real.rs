@@ -10,12 +10,14 @@ mod measure;
 pub(super) mod plan;
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bench_clients::datagrams::DatagramError;
 use bench_clients::drive::{self, AnyPlan, drive_any};
 use bench_clients::{
-    Clock, DatagramEnds, DatagramPlan, Ends, FlowLog, FlowPlan, Log, RunPlan, Wait, target,
+    Clock, DatagramEnds, DatagramPlan, Ends, FlowLog, FlowPlan, Identify, Log, RunPlan,
+    SocketOptions, Target, Via, Wait, target,
 };
 use flow::{Nanos, Timestamp};
 use tokio::runtime::Runtime;
@@ -79,12 +81,28 @@ pub(super) struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// Why user number `user` has no connection.
-    pub(super) fn not_open(self, user: usize, source: target::OpenError) -> RealError {
-        let user = self.scenario.users.get(user);
-        let user = user.map_or_else(String::new, |user| user.name.clone());
-        RealError::Open { user, source }
+    /// A connection of user number `user` that arrives at `target`.
+    pub(super) async fn stream(
+        self,
+        user: usize,
+        via: &Via,
+        identify: Identify,
+        target: &mut Target,
+    ) -> Result<Opened, RealError> {
+        let opened = target.open(via, identify, &SocketOptions::default()).await;
+        opened.map(Opened::Stream).map_err(|source| {
+            let user = self.scenario.users.get(user);
+            let user = user.map_or_else(String::new, |user| user.name.clone());
+            RealError::Open { user, source }
+        })
     }
+}
+
+/// Where connections through a server of this process arrive.
+pub(super) async fn arrivals() -> Result<Target, RealError> {
+    let any_port = (Ipv4Addr::LOCALHOST, 0).into();
+    let target = Target::bind(any_port, SocketOptions::default()).await;
+    target.map_err(io_error("listen for the proxy's connections"))
 }
 
 /// The two ends of a connection, or of a flow of datagrams.

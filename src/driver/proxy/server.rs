@@ -13,10 +13,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{ProxyError, io_error};
+use super::ProxyError;
 use crate::driver::policy_of;
 use crate::driver::real::plan::Run;
-use crate::driver::real::{Batch, RealError, Used};
+use crate::driver::real::{Batch, RealError, Used, io_error};
 use crate::scenario::{Direction, RateChange, UserLimit};
 
 /// The password of every throw-away user.

@@ -6,14 +6,14 @@ use std::time::Duration;
 use ::proxy::config::{Shadowsocks, UdpLimit};
 use ::proxy::protocol::shadowsocks::Method;
 use ::proxy::users::Access;
-use bench_clients::{Credentials, DatagramEnds, Identify, SocketOptions, Target, Via};
+use bench_clients::{Credentials, DatagramEnds, Identify, Target, Via};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::ShadowsocksError;
 use crate::driver::proxy::server::{self, Server};
 use crate::driver::real::plan::{Run, Together};
-use crate::driver::real::{Batch, Bench, Opened, RealError, Used, io_error};
+use crate::driver::real::{self, Batch, Bench, Opened, RealError, Used, io_error};
 use crate::scenario::{DriverKind, Mode, RateChange};
 
 /// The cipher of all: the one that most clients are configured with.
@@ -43,9 +43,7 @@ impl Bench for Encrypted {
     };
 
     async fn set_up(batch: Batch<'_>) -> Result<Self, ShadowsocksError> {
-        let any_port = (LOCALHOST, 0).into();
-        let target = Target::bind(any_port, SocketOptions::default()).await;
-        let target = target.map_err(io_error("listen for the proxy's connections"))?;
+        let target = real::arrivals().await?;
         let port = free_port().map_err(io_error("find a free port"))?;
         let server = Server::with(server::accounts(batch), |config| {
             config.shadowsocks = Some(Shadowsocks {
@@ -95,10 +93,8 @@ impl Bench for Encrypted {
             let opened = DatagramEnds::open(&via, LOCALHOST, self.flows).await;
             return Ok(Opened::Datagrams(opened.map_err(RealError::from)?));
         }
-        let options = SocketOptions::default();
-        let opened = self.target.open(&via, Identify::OwnPort, &options).await;
-        let ends = opened.map_err(|source| batch.not_open(user, source))?;
-        Ok(Opened::Stream(ends))
+        let opened = batch.stream(user, &via, Identify::OwnPort, &mut self.target);
+        Ok(opened.await?)
     }
 
     async fn change_rate(
