@@ -22,6 +22,7 @@ mod pacing;
 
 pub(crate) use above::{Cap, Stake};
 pub(crate) use clock::{Clock, serve_alarms_apart};
+pub(crate) use pacing::default_burst;
 
 use self::above::Above;
 use self::core::{Answer, Core};

@@ -4,13 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flow::{ByteRate, Policy};
 use ipnet::IpNet;
 
 use crate::egress::EgressRules;
 use crate::protocol::opening::Openings;
 use crate::tls::TlsFiles;
-use crate::users::{Database, Limits, PasswordCost};
+use crate::users::{Bandwidth, Database, Limits, PasswordCost};
 
 mod admin;
 #[cfg(feature = "cli")]
@@ -76,20 +75,6 @@ pub struct Config {
     pub https_service: Option<HttpsService>,
     /// The operator's side.
     pub admin: AdminConfig,
-}
-
-/// What all users together may move, both directions in one.
-///
-/// What some do not use is lent to those who can, by their weights, up to limits of
-/// their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bandwidth {
-    /// The limit.
-    pub limit: Policy,
-    /// What each budget of a user (one, or one for each direction) gets whenever it
-    /// wants it, as long as these add up to the limit at most; unless the user's rules
-    /// name another.
-    pub floor: Option<ByteRate>,
 }
 
 /// A listener with rules of its own.

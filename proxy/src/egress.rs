@@ -15,13 +15,11 @@ use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use crate::acl::{self, Rule};
 use crate::protocol::{Host, Target};
 use crate::users::Authenticated;
 
 mod dial;
-mod rules;
-
-pub use rules::{Rule, RuleList, RuleListError, RuleSyntax};
 
 /// The most addresses of one name that are looked at.
 const MAX_ADDRESSES: usize = 64;
@@ -184,7 +182,7 @@ impl Egress {
         let own_rules = self.rules.users.get(name).map(Vec::as_slice);
         let rules = [own_rules.unwrap_or_default(), rules, &self.rules.everybody];
         let target = SocketAddr::new(ip, address.port());
-        match rules.iter().find_map(|rules| rules::verdict(rules, target)) {
+        match rules.iter().find_map(|rules| acl::verdict(rules, target)) {
             Some(true) => return Ok(()),
             Some(false) => return denied("a rule of the operator's"),
             None => {}
@@ -330,6 +328,7 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acl::RuleList;
 
     fn egress(allowed: &[&str]) -> Egress {
         let allowed = allowed.iter().map(|net| net.parse().unwrap()).collect();

@@ -29,6 +29,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod acl;
 #[cfg(feature = "admin")]
 pub mod admin;
 pub mod config;
@@ -65,11 +66,12 @@ mod shadowsocks;
 mod socket;
 
 pub use config::{
-    AdminAddress, AdminConfig, Bandwidth, Caps, Config, HttpsService, Listener, ListenerTls,
-    Registration, Timeouts,
+    AdminAddress, AdminConfig, Caps, Config, HttpsService, Listener, ListenerTls, Registration,
+    Timeouts,
 };
 pub use metrics::Protocol;
 pub use server::{BindError, Handle, ReloadError, Reloaded, RunError, Server};
 pub use users::{
-    Database, Direction, Limits, NewUser, PasswordCost, Rules, Usage, User, UserError, Users,
+    Bandwidth, Database, Direction, Limits, NewUser, PasswordCost, Rules, Usage, User, UserError,
+    Users,
 };

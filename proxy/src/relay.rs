@@ -13,11 +13,15 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+use crate::sessions::Session;
+use crate::users::{Authenticated, Direction};
 
 mod copy;
 mod lane;
@@ -73,6 +77,21 @@ pub(crate) struct Lanes {
     pub(crate) up: Lane,
     /// To the client.
     pub(crate) down: Lane,
+}
+
+impl Lanes {
+    /// Both directions of the traffic of `user`, whose `session` is told what they move.
+    pub(crate) fn new(user: &Authenticated, session: &Arc<Session>) -> Self {
+        let lane = |direction| {
+            let mut lane = Lane::new(user, direction);
+            lane.tell(session);
+            lane
+        };
+        Self {
+            up: lane(Direction::Up),
+            down: lane(Direction::Down),
+        }
+    }
 }
 
 /// Relays until both directions have ended; `early` is what the client has

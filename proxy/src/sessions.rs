@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::Id;
 
 use crate::metrics::{Protocol, Tally};
-use crate::relay::{Lane, Lanes};
 use crate::spans::Mark;
 use crate::users::{Account, Authenticated, Direction, Moment, Usage};
 
@@ -249,20 +248,6 @@ impl Listed {
     /// Why it was not served: for its span.
     pub(crate) fn fails(&self, reason: &dyn std::fmt::Display) {
         self.span.fails(reason);
-    }
-
-    /// Both directions of the traffic of `user`, whose session it is; what they move
-    /// is told the list.
-    pub(crate) fn lanes(&self, user: &Authenticated) -> Lanes {
-        let lane = |direction| {
-            let mut lane = Lane::new(user, direction);
-            lane.tell(&self.session);
-            lane
-        };
-        Lanes {
-            up: lane(Direction::Up),
-            down: lane(Direction::Down),
-        }
     }
 }
 

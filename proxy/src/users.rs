@@ -14,7 +14,6 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use crate::budget::{self, Clock};
-use crate::config::Bandwidth;
 
 mod account;
 mod agenda;
@@ -51,7 +50,7 @@ pub use calendar::{CalendarError, Moment, Period, Span};
 pub use edit::{Audit, AuditEntry, Tag, UserChange};
 pub use floors::{Overcommitted, check_floors};
 pub use legacy::{LegacyError, LegacyUser, LegacyUsers, read_legacy};
-pub use limits::{Direction, LimitError, Limits, token_bucket};
+pub use limits::{Bandwidth, Direction, LimitError, Limits, token_bucket};
 pub use login::LoginError;
 #[cfg(feature = "https-service")]
 pub(crate) use password::random;

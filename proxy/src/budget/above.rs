@@ -9,8 +9,7 @@ use flow::{ByteRate, Policy, Timestamp};
 use parking_lot::Mutex;
 
 use super::core::Core;
-use super::{Budget, Claim, Clock};
-use crate::users::Limits;
+use super::{Budget, Claim, Clock, default_burst};
 
 /// What a budget has of the limit above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +121,7 @@ impl Cap {
 
     fn floor(&self, stake: Stake) -> Option<Floor> {
         let rate = stake.floor.unwrap_or(self.floor)?;
-        let burst = Limits::default_burst(rate);
+        let burst = default_burst(rate);
         Some(Floor { rate, burst })
     }
 

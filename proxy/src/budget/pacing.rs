@@ -11,7 +11,7 @@
 //! passed can exceed the algorithm's bound by `rate x CATCH_UP`, and the rate
 //! holds.
 
-use flow::{ByteSize, Nanos, Policy, stream};
+use flow::{ByteRate, ByteSize, Nanos, Policy, stream};
 
 /// The most lateness that is made up for.
 pub(super) const CATCH_UP: Nanos = Nanos::from_millis(10);
@@ -25,6 +25,17 @@ const COARSE: Nanos = Nanos::from_millis(1);
 /// How long pieces are apart in a crowd: less than 200 ms, which is as long as
 /// TCP waits before it takes silence for loss.
 const CROWDED: Nanos = Nanos::from_millis(150);
+
+/// The least default burst: one packet of an Ethernet.
+const LEAST_BURST: u64 = 1_500;
+/// The default burst is what the rate yields in this fraction of a second.
+const BURSTS_PER_SECOND: u64 = 100;
+
+/// The burst of a limit that names none: the larger of 1,500 B and what
+/// the rate yields in 10 ms.
+pub(crate) fn default_burst(rate: ByteRate) -> ByteSize {
+    ByteSize::new((rate.get() / BURSTS_PER_SECOND).max(LEAST_BURST))
+}
 
 /// The size that a connection waits for: as in the model ([`stream::quantum`]),
 /// but at fast rates enough for about a millisecond if the depth holds four

@@ -142,7 +142,8 @@ use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
 use super::{Bandwidth, Config, Listener, ListenerTls, Registration};
-use crate::egress::{EgressRules, Rule};
+use crate::acl::Rule;
+use crate::egress::EgressRules;
 use crate::protocol::Dialect;
 use crate::protocol::opening::Opening;
 use crate::tls::{ClientCertificate, TlsFiles};

@@ -15,7 +15,7 @@ use hyper::body::Bytes;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use crate::egress::RuleList;
+use crate::acl::RuleList;
 
 /// What an entry costs beside its body.
 const ENTRY: usize = 1_024;

@@ -24,7 +24,8 @@ use tokio::net::TcpStream;
 
 use super::fault::Fault;
 use super::memory::Held;
-use crate::egress::{Egress, EgressError, RuleList};
+use crate::acl::RuleList;
+use crate::egress::{Egress, EgressError};
 use crate::protocol::https_relay::MAX_LEN;
 use crate::protocol::{Host, Target};
 use crate::tls::{self, TlsError, Trust};

@@ -13,9 +13,10 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Shared;
 use super::control::Control;
-use crate::config::{AdminError, Bandwidth, Config};
+use crate::config::{AdminError, Config};
 use crate::egress::Egress;
 use crate::tls::{Certificates, TlsError};
+use crate::users::Bandwidth;
 
 /// A running server, as far as it can be told anything: cheap to clone.
 #[derive(Clone, Debug)]

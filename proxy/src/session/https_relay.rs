@@ -14,7 +14,7 @@ use super::{Peer, SessionError, ended, linger, reject, silence};
 use crate::https_service::{Answer, Client, Fault, Service};
 use crate::metrics::{Protocol, Reason};
 use crate::protocol::https_relay;
-use crate::relay::{self, Ending};
+use crate::relay::{self, Ending, Lanes};
 use crate::server::Shared;
 use crate::sessions::About;
 
@@ -147,7 +147,7 @@ async fn tell(
                 within: peer.span.id(),
             };
             let listed = shared.sessions.enter(user, about, &shared.cut);
-            let mut lanes = listed.lanes(user);
+            let mut lanes = Lanes::new(user, listed.session());
             let paid = async {
                 relay::charge(request, &mut lanes.up).await?;
                 relay::send(client, &frame, &mut lanes.down, &moved).await

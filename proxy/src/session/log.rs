@@ -51,7 +51,7 @@ impl<'a> Log<'a> {
 
     /// Both directions of the user's traffic, which tell the list what they move.
     pub(super) fn lanes(&self) -> Lanes {
-        self.listed.lanes(&self.opened.user)
+        Lanes::new(&self.opened.user, self.listed.session())
     }
 
     pub(super) fn refused(&self, error: &SessionError) {

@@ -77,7 +77,7 @@ impl Association {
             .shared
             .sessions
             .enter(&self.user, about, &self.shared.cut);
-        let Lanes { mut up, mut down } = listed.lanes(&self.user);
+        let Lanes { mut up, mut down } = Lanes::new(&self.user, listed.session());
         let since = Instant::now();
         let reason = tokio::select! {
             ending = open.up(self.purse(&mut up), &mut inbox) => ending.to_string(),

@@ -13,6 +13,7 @@ use flow::ByteRate;
 use serde::Deserialize;
 
 use super::Front;
+use crate::budget::default_burst;
 use crate::protocol::shadowsocks::{KeyError, UnknownMethod};
 use crate::users::{Access, Limits, Subscriber, UserError, token_bucket};
 
@@ -122,7 +123,7 @@ impl Entry {
 /// What a speed limit comes to: one budget for both directions.
 pub(super) fn limits(speed: u64) -> Limits {
     ByteRate::new(speed).map_or(Limits::Unlimited, |rate| {
-        Limits::Shared(token_bucket(rate, Limits::default_burst(rate)))
+        Limits::Shared(token_bucket(rate, default_burst(rate)))
     })
 }
 

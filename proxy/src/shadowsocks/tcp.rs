@@ -288,7 +288,7 @@ impl Session<'_> {
                 return self.refused(&target, &error);
             }
         };
-        let mut lanes = listed.lanes(self.user);
+        let mut lanes = Lanes::new(self.user, listed.session());
         self.front.counters.transmitted(early.len());
         let since = Instant::now();
         let reason = match encryption {

@@ -15,8 +15,8 @@ use super::rules::{Beyond, Rules};
 use super::store::{Delta, UserRow};
 use super::waits::Waits;
 use super::{Direction, Limits, Tag, Usage, User};
+use crate::acl::RuleList;
 use crate::budget::{Budget, Clock, Stake};
-use crate::egress::RuleList;
 
 /// One user: lives as long as the user does, whatever connections come and go,
 /// so that a new connection brings no new burst.

@@ -6,8 +6,7 @@ use std::sync::atomic::Ordering;
 use flow::{ByteRate, Policy};
 
 use super::store::Store;
-use super::{Database, Rules, UserError, Users};
-use crate::config::Bandwidth;
+use super::{Bandwidth, Database, Rules, UserError, Users};
 
 /// Floors that cannot all be kept at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

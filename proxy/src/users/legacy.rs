@@ -13,6 +13,7 @@ use sqlx::{ConnectOptions, Connection, Row};
 
 use super::limits::token_bucket;
 use super::{Limits, Rules, Secret, UserRecord};
+use crate::budget::default_burst;
 
 /// A row of such a file.
 #[derive(Debug)]
@@ -144,9 +145,9 @@ fn rules(rate: &str, limits: fn(ByteRate) -> Limits) -> Result<Rules, String> {
 }
 
 fn shared(rate: ByteRate) -> Limits {
-    Limits::Shared(token_bucket(rate, Limits::default_burst(rate)))
+    Limits::Shared(token_bucket(rate, default_burst(rate)))
 }
 
 fn down(rate: ByteRate) -> Limits {
-    Limits::down(token_bucket(rate, Limits::default_burst(rate)))
+    Limits::down(token_bucket(rate, default_burst(rate)))
 }

@@ -6,10 +6,7 @@ use flow::policy::{Defaults, Oversize};
 use flow::spec::SpecError;
 use flow::{ByteRate, ByteSize, Policy};
 
-/// The least default burst: one packet of an Ethernet.
-const LEAST_BURST: u64 = 1_500;
-/// The default burst is what the rate yields in this fraction of a second.
-const BURSTS_PER_SECOND: u64 = 100;
+use crate::budget::default_burst;
 
 /// The limits of one user, over all of their connections and protocols.
 ///
@@ -28,6 +25,20 @@ pub enum Limits {
         /// From the target to the client.
         down: Option<Policy>,
     },
+}
+
+/// What all users together may move, both directions in one.
+///
+/// What some do not use is lent to those who can, by their weights, up to limits of
+/// their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bandwidth {
+    /// The limit.
+    pub limit: Policy,
+    /// What each budget of a user (one, or one for each direction) gets whenever it
+    /// wants it, as long as these add up to the limit at most; unless the user's rules
+    /// name another.
+    pub floor: Option<ByteRate>,
 }
 
 /// The limits as the database has them.
@@ -69,13 +80,6 @@ impl Limits {
         }
     }
 
-    /// The burst of a limit that names none: the larger of 1,500 B and what
-    /// the rate yields in 10 ms.
-    #[must_use]
-    pub fn default_burst(rate: ByteRate) -> ByteSize {
-        ByteSize::new((rate.get() / BURSTS_PER_SECOND).max(LEAST_BURST))
-    }
-
     /// Reads a policy: a kind alone or with fields, `sliding-window-log:window=10s`.
     /// `rate` and `burst` fill in what the fields leave open; without a burst
     /// anywhere it is the default one.
@@ -90,7 +94,7 @@ impl Limits {
     ) -> Result<Policy, LimitError> {
         let (kind, fields) = flow::spec::parse(spec)?;
         let written = fields.read::<ByteRate>("rate").ok().flatten();
-        let by_rate = written.or(rate).map(Self::default_burst);
+        let by_rate = written.or(rate).map(default_burst);
         let policy = Policy::from_fields(
             &kind,
             &fields,

@@ -10,8 +10,8 @@ use flow::{ByteRate, ByteSize, Policy};
 use super::calendar::{CalendarError, Moment, Period};
 use super::limits::{LimitError, LimitText, Limits, token_bucket};
 use super::stake::{FloorRule, Weight};
-use crate::budget::Stake;
-use crate::egress::{RuleList, RuleListError};
+use crate::acl::{RuleList, RuleListError};
+use crate::budget::{Stake, default_burst};
 
 /// Rules, each of them optional. For a user, `None` is "as for everybody"; for
 /// everybody, it is the default that each field names.
@@ -291,7 +291,7 @@ impl Beyond {
     /// The limits of somebody who is slowed down: each of their budgets at this
     /// rate, unless it is slower already; one for both directions if they have none.
     pub(crate) fn slowed(limits: Limits, rate: ByteRate) -> Limits {
-        let slow = token_bucket(rate, Limits::default_burst(rate));
+        let slow = token_bucket(rate, default_burst(rate));
         let slower = |policy: Option<Policy>| match policy {
             Some(policy) if policy.rate().is_some_and(|own| own <= rate) => policy,
             _ => slow,

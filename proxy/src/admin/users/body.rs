@@ -5,7 +5,7 @@ use flow::{ByteRate, ByteSize};
 use serde::{Deserialize, Deserializer};
 
 use super::super::problem::{Kind, Problem};
-use crate::egress::RuleList;
+use crate::acl::RuleList;
 use crate::users::view::CapView;
 use crate::users::{Beyond, Cap, Expiry, FloorRule, Limits, Quota, RulesChange, Weight};
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use flow::{ByteRate, ByteSize, Policy};
-use proxy::egress::RuleList;
+use proxy::acl::RuleList;
 use proxy::users::{Beyond, Cap, Expiry, FloorRule, Quota, RulesChange, Weight};
 use proxy::{Limits, PasswordCost, Users};
 

@@ -73,7 +73,7 @@ impl Rule {
 }
 
 /// What the first of `rules` that is about `target` says.
-pub(super) fn verdict(rules: &[Rule], target: SocketAddr) -> Option<bool> {
+pub(crate) fn verdict(rules: &[Rule], target: SocketAddr) -> Option<bool> {
     let (ip, port) = (target.ip(), target.port());
     rules.iter().find_map(|rule| rule.verdict(ip, port))
 }
