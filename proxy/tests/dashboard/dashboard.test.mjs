@@ -208,6 +208,10 @@ test("the theme that was chosen goes before the system's, and stays", async () =
   assert.notEqual(dark, light);
   await page.reload();
   assert.equal(await ground(), dark);
+  await page.getByLabel("Theme").selectOption("system");
+  assert.equal(await ground(), light);
+  await page.emulateMedia({ colorScheme: "dark" });
+  assert.equal(await ground(), dark);
   await page.context().close();
 });
 

@@ -2,30 +2,34 @@
 "use strict";
 (() => {
   const root = document.documentElement;
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const themes = ["light", "dark"];
   const stored = () => {
     try {
-      return localStorage.getItem("theme") || "system";
+      return localStorage.getItem("theme");
     } catch {
-      return "system"; // a browser that keeps nothing
+      return null; // a browser that keeps nothing
     }
   };
-  const show = (theme) => {
-    if (theme === "light" || theme === "dark") root.dataset.theme = theme;
-    else delete root.dataset.theme;
+  let chosen = themes.find((theme) => theme === stored()) || "system";
+  // The page has one set of dark colours, whoever wants it dark.
+  const show = () => {
+    root.dataset.theme = chosen === "system" ? themes[Number(dark.matches)] : chosen;
+    document.dispatchEvent(new Event("themechange"));
   };
-  show(stored());
+  show();
+  dark.addEventListener("change", show);
   document.addEventListener("DOMContentLoaded", () => {
     const select = document.getElementById("theme");
-    select.value = root.dataset.theme || "system";
+    select.value = chosen;
     select.addEventListener("change", () => {
-      show(select.value);
+      chosen = select.value;
+      show();
       try {
-        localStorage.setItem("theme", select.value);
+        localStorage.setItem("theme", chosen);
       } catch {
         // then it holds until the page is left
       }
-      document.dispatchEvent(new Event("themechange"));
     });
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.dispatchEvent(new Event("themechange")));
 })();
