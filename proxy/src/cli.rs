@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use proxy::causes::chain;
 use proxy::config::file::{FileError, LogTable};
 use proxy::pages::Pages;
 
@@ -168,27 +169,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Chain(self.error()).fmt(f)
-    }
-}
-
-struct Chain<'a>(&'a dyn Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.0.to_string();
-        f.write_str(&said)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            let cause = error.to_string().trim_end().to_owned();
-            // Some messages hold their cause already.
-            if !said.contains(&cause) {
-                write!(f, ": {cause}")?;
-            }
-            said = cause;
-            next = error.source();
-        }
-        Ok(())
+        f.write_str(&chain(self.error()))
     }
 }
 

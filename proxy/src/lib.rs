@@ -32,6 +32,7 @@
 pub mod acl;
 #[cfg(feature = "admin")]
 pub mod admin;
+pub mod causes;
 pub mod config;
 pub mod egress;
 #[cfg(feature = "https-service")]

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::causes::chain;
 use crate::config::{AdminError, Caps, Config, Listener, Registration, Timeouts};
 use crate::egress::Egress;
 #[cfg(feature = "https-service")]
@@ -211,7 +212,8 @@ impl Server {
         if listeners.is_empty() {
             return Err(BindError::NoAddress);
         }
-        let workers = Workers::start(config.workers).map_err(BindError::Workers)?;
+        let sessions = Sessions::default();
+        let workers = Workers::start(config.workers, &sessions).map_err(BindError::Workers)?;
         let addrs: Arc<[_]> = listeners.iter().map(|entrance| entrance.address).collect();
         #[cfg(feature = "admin")]
         let admin = crate::admin::Admin::bind(&config.admin).await?;
@@ -275,7 +277,7 @@ impl Server {
             places: Arc::new(Semaphore::new(reload::bounded(config.caps.connections))),
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
-            sessions: Sessions::default(),
+            sessions,
             ids: Arc::default(),
         };
         let handle = Handle {
@@ -457,17 +459,6 @@ impl Door {
     }
 }
 
-/// Says so when a connection's task panics; the others go on.
-struct Witness;
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!("a connection ended in a panic; please report it");
-        }
-    }
-}
-
 /// Writes usage at an interval and looks for changes that others made.
 async fn keep_books(mut current: watch::Receiver<Arc<Shared>>, done: CancellationToken) {
     let shared = Arc::clone(&current.borrow_and_update());
@@ -493,7 +484,7 @@ async fn keep_books(mut current: watch::Receiver<Arc<Shared>>, done: Cancellatio
         if let Err(error) = &outcome {
             tally.database_failures.fetch_add(1, Ordering::Relaxed);
             if fails != before {
-                let error = session::chain(error);
+                let error = chain(error);
                 tracing::error!(
                     error,
                     "the database fails: users are served as last read, usage is kept until it can be written"
@@ -512,7 +503,7 @@ async fn last_flush(users: &Users, patience: Duration) -> Result<(), RunError> {
     loop {
         match users.flush().await {
             Err(error) if since.elapsed() < patience => {
-                let error = session::chain(&error);
+                let error = chain(&error);
                 tracing::warn!(error, "the last of the usage cannot be written yet");
                 tokio::time::sleep(REFRESH).await;
             }

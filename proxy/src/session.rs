@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::causes::chain;
 use crate::egress::EgressError;
 use crate::metrics::Reason;
 #[cfg(feature = "https-service")]
@@ -376,12 +377,6 @@ async fn refuse(mut inbox: Inbox, log: &Log<'_>, error: &SessionError) {
     if inbox.write(&words).await.is_ok() {
         Box::pin(linger(inbox)).await;
     }
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 #[cfg(test)]

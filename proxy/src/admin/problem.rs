@@ -116,7 +116,7 @@ impl From<UserError> for Problem {
             UserError::Store(StoreError::Stale { .. }) => Kind::Stale,
             UserError::Password(PasswordError::Unfit) => Kind::Meaningless,
             UserError::Store(_) | UserError::Password(_) => {
-                let error = crate::session::chain(&error);
+                let error = crate::causes::chain(&error);
                 tracing::error!(error, "the admin API cannot do what it was asked");
                 return Kind::Database.with("the log says why");
             }

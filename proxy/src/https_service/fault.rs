@@ -6,6 +6,7 @@ use super::gate::NoWorker;
 use super::group::NoInstance;
 use super::quota::Left;
 use super::statistics::Outcome;
+use crate::causes::chain;
 use crate::egress::EgressError;
 use crate::protocol::WireError;
 use crate::users::{LoginError, Revocation, TooMany};
@@ -119,18 +120,4 @@ impl Fault {
             Self::Revoked(_) => Outcome::Error("revoked"),
         }
     }
-}
-
-/// An error and what caused it, each said once.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !line.contains(&said) {
-            line = format!("{line}: {said}");
-        }
-        next = cause.source();
-    }
-    line
 }

@@ -14,8 +14,9 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Witness;
 use crate::budget;
+use crate::metrics::Reason;
+use crate::sessions::Sessions;
 
 /// Where connections are served; the threads end when the last of these is
 /// dropped.
@@ -31,19 +32,34 @@ struct Threads {
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
+    load: Arc<Load>,
+}
+
+/// What a worker has to do.
+#[derive(Debug, Default)]
+struct Load {
     /// Connections that it has been given and that have not ended.
-    load: Arc<AtomicUsize>,
+    connections: AtomicUsize,
+    /// Where it is counted that one ended by a fault of ours.
+    sessions: Sessions,
+}
+
+impl Load {
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
 }
 
 impl Workers {
-    /// So many threads; without any, the runtime that this is called in.
-    pub(super) fn start(threads: usize) -> io::Result<Self> {
+    /// So many threads for connections of `sessions`; without any, the runtime that
+    /// this is called in.
+    pub(super) fn start(threads: usize, sessions: &Sessions) -> io::Result<Self> {
         let stop = CancellationToken::new();
         let mut all: Vec<_> = (0..threads)
-            .map(|index| Worker::start(index, stop.clone()))
+            .map(|index| Worker::start(index, stop.clone(), sessions.clone()))
             .collect::<Result<_, _>>()?;
         if all.is_empty() {
-            all.push(Worker::new(Handle::current()));
+            all.push(Worker::new(Handle::current(), sessions.clone()));
         }
         Ok(Self(Arc::new(Threads { all, stop })))
     }
@@ -70,7 +86,7 @@ impl Workers {
         S: Future<Output = ()> + Send + 'static,
     {
         let all = &self.0.all;
-        let load = |index: usize| all[index].load.load(Ordering::Relaxed);
+        let load = |index: usize| all[index].load.connections();
         let here = here % all.len();
         let least = (0..all.len()).min_by_key(|&index| (load(index), index != here));
         let worker = &all[least.unwrap_or(here)];
@@ -90,7 +106,7 @@ fn connection<S: Future<Output = ()> + Send>(
     serve: impl FnOnce(TcpStream) -> S + Send,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        let _held = (place, Witness);
+        let _place = place;
         // In the event loop of the thread that serves.
         match TcpStream::from_std(client) {
             // Made here, not handed in: a future that is handed on is held twice.
@@ -101,16 +117,18 @@ fn connection<S: Future<Output = ()> + Send>(
 }
 
 impl Worker {
-    fn new(runtime: Handle) -> Self {
-        Self {
-            runtime,
-            load: Arc::default(),
-        }
+    fn new(runtime: Handle, sessions: Sessions) -> Self {
+        let connections = AtomicUsize::new(0);
+        let load = Arc::new(Load {
+            connections,
+            sessions,
+        });
+        Self { runtime, load }
     }
 
-    fn start(index: usize, stop: CancellationToken) -> io::Result<Self> {
+    fn start(index: usize, stop: CancellationToken, sessions: Sessions) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let worker = Self::new(runtime.handle().clone());
+        let worker = Self::new(runtime.handle().clone(), sessions);
         std::thread::Builder::new()
             .name(format!("connections-{index}"))
             .spawn(move || {
@@ -129,19 +147,24 @@ impl Drop for Threads {
     }
 }
 
-/// One connection's share of a worker's load.
-struct Place(Arc<AtomicUsize>);
+/// One connection's share of a worker's load. If its task panics that is told; the
+/// others go on.
+struct Place(Arc<Load>);
 
 impl Place {
-    fn take(load: &Arc<AtomicUsize>) -> Self {
-        load.fetch_add(1, Ordering::Relaxed);
+    fn take(load: &Arc<Load>) -> Self {
+        load.connections.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(load))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        if std::thread::panicking() {
+            self.0.sessions.tally().failed(Reason::Internal);
+            tracing::error!("a connection ended in a panic; please report it");
+        }
     }
 }
 
@@ -187,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_go_where_there_are_fewest() {
-        let workers = Workers::start(2).unwrap();
+        let workers = Workers::start(2, &Sessions::default()).unwrap();
         let sessions = TaskTracker::new();
         let (first, end_first) = next(&workers, &sessions).await;
         let (second, _end_second) = next(&workers, &sessions).await;
@@ -195,7 +218,7 @@ mod tests {
         let (third, _end_third) = next(&workers, &sessions).await;
         assert_eq!(first, third, "with equal loads the one that accepts");
         drop(end_first);
-        while workers.0.all[0].load.load(Ordering::Relaxed) > 1 {
+        while workers.0.all[0].load.connections() > 1 {
             tokio::task::yield_now().await;
         }
         let (fourth, _end) = next(&workers, &sessions).await;
@@ -204,8 +227,30 @@ mod tests {
 
     #[tokio::test]
     async fn without_threads_the_caller_serves() {
-        let workers = Workers::start(0).unwrap();
+        let workers = Workers::start(0, &Sessions::default()).unwrap();
         let (thread, _end) = next(&workers, &TaskTracker::new()).await;
         assert_eq!(thread, std::thread::current().id());
+    }
+
+    /// A fault of ours ends the connection that it is in, and is counted.
+    #[tokio::test]
+    async fn a_panic_ends_one_connection_and_is_counted() {
+        let sessions = Sessions::default();
+        let workers = Workers::start(1, &sessions).unwrap();
+        let tracker = TaskTracker::new();
+        let (_, end) = next(&workers, &tracker).await;
+        let (client, mut other) = pair();
+        workers.serve(0, &tracker, client, |client| async move {
+            let _client = client;
+            std::panic::resume_unwind(Box::new("planted"));
+        });
+        assert_eq!(std::io::Read::read(&mut other, &mut [0]).unwrap(), 0);
+        let (_, end_next) = next(&workers, &tracker).await;
+        assert_eq!(tracker.len(), 2, "the one before and the one after");
+        assert_eq!(workers.0.all[0].load.connections(), 2);
+        assert_eq!(sessions.tally().failures(Reason::Internal), 1);
+        drop((end, end_next));
+        tracker.close();
+        tracker.wait().await;
     }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::answer::known_as;
 use super::inbox::Inbox;
 use super::{Message, Opened, Peer, RequestId, SessionError, Wish};
+use crate::causes::chain;
 use crate::protocol::auth_target::{self, Operation, Reply};
 use crate::protocol::http::{self, Framing, Kind, Status};
 use crate::protocol::opening::Opening;
@@ -232,7 +233,7 @@ async fn register(shared: &Shared, credentials: Credentials) -> Result<(), Sessi
         Err(UserError::Name { .. }) => refused("the name cannot be one"),
         Err(UserError::Password(_)) => refused("the password cannot be one"),
         Err(error) => {
-            tracing::error!(%error, "cannot register a user");
+            tracing::error!(error = chain(&error), "cannot register a user");
             refused("the database fails")
         }
     }

@@ -188,7 +188,7 @@ fn masked(url: &str) -> String {
                     let name = name.map_or(login.to_owned(), |name| format!("{name}:***"));
                     format!("{scheme}://{name}@{host}")
                 }
-                None => rest_of(scheme, rest),
+                None => format!("{scheme}://{rest}"),
             }
         }
         None => rest.to_owned(),
@@ -204,11 +204,6 @@ fn masked(url: &str) -> String {
         masked.push_str(&pairs.collect::<Vec<_>>().join("&"));
     }
     masked
-}
-
-#[cfg(feature = "postgres")]
-fn rest_of(scheme: &str, rest: &str) -> String {
-    format!("{scheme}://{rest}")
 }
 
 #[cfg(test)]
