@@ -219,6 +219,12 @@ impl Users {
         Ok(users)
     }
 
+    /// Lets go of the database, when nothing is to be written any more: a file of
+    /// SQLite's is whole by itself then. The accounts can still be read.
+    pub async fn close(&self) {
+        self.0.store.close().await;
+    }
+
     /// Puts a limit above those of all users; from then on only the limit itself
     /// can be changed.
     pub(crate) fn set_bandwidth(&self, bandwidth: Bandwidth) {

@@ -91,7 +91,9 @@ impl Run {
         };
         tokio::spawn(follow(reloads, resolve, handle, log));
         systemd::ready();
+        let users = server.users();
         let done = server.run(stop.asked(drain)).await;
+        users.close().await;
         #[cfg(feature = "otlp")]
         if let Some(spans) = spans {
             spans.finish().await;

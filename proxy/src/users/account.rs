@@ -279,7 +279,7 @@ impl Account {
 
     fn review_locked(&self, state: &mut State, now: Moment) -> Option<Moment> {
         let span = state.rules.period().around(now);
-        let over = self.counters.watch(state.rules.quota_bytes(), span.start);
+        let over = self.counters.watch(state.rules.quota_bytes(), span);
         let end = state.rules.end();
         let standing = match end {
             Some(end) if end <= now => Standing::Expired,

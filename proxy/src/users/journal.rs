@@ -29,6 +29,8 @@ use super::Usage;
 use super::calendar::Moment;
 use super::store::Delta;
 
+/// How the names of files end that are being written.
+const UNFINISHED: &str = ".new";
 const MAGIC: &[u8] = b"weirgate usage 1\n";
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
 /// A file that has grown so far is written anew with less in it.
@@ -165,23 +167,20 @@ impl Inner {
     }
 
     /// The file with these entries and no others. It has its name only when it is
-    /// locked and whole.
+    /// locked and whole; what does not come so far is removed.
     fn write_anew(&self, entries: &[Entry]) -> io::Result<Open> {
         std::fs::create_dir_all(&self.folder)?;
         let new = self
             .folder
-            .join(format!("{}{}.new", self.prefix, self.writer));
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&new)?;
-        file.try_lock().map_err(io::Error::from)?;
+            .join(format!("{}{}{UNFINISHED}", self.prefix, self.writer));
         let mut bytes = MAGIC.to_vec();
         bytes.extend(entries.iter().flat_map(encode));
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, self.path())?;
+        let written = write_locked(&new, &bytes)
+            .and_then(|file| std::fs::rename(&new, self.path()).map(|()| file));
+        let file = written.inspect_err(|_| {
+            // The failure to write is the one to tell of.
+            let _ = std::fs::remove_file(&new);
+        })?;
         #[cfg(unix)]
         File::open(&self.folder)?.sync_all()?;
         let len = u64::try_from(bytes.len()).map_err(io::Error::other)?;
@@ -202,12 +201,19 @@ impl Inner {
         };
         for found in found {
             let name = found?.file_name();
-            let writer = name.to_str().and_then(|name| {
-                name.strip_prefix(self.prefix.as_str())?
-                    .strip_suffix(".journal")
-            });
-            if let Some(writer) = writer {
-                let path = self.folder.join(&name);
+            let Some(name) = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(&self.prefix))
+            else {
+                continue;
+            };
+            let path = self.folder.join(format!("{}{name}", self.prefix));
+            if name.ends_with(UNFINISHED)
+                && let Err(error) = remove_unfinished(&path)
+            {
+                tracing::warn!(%error, path = %path.display(), "an unfinished journal of usage cannot be removed");
+            }
+            if let Some(writer) = name.strip_suffix(".journal") {
                 match left(writer, &path) {
                     Ok(left) => all.extend(left),
                     Err(error) => {
@@ -217,6 +223,32 @@ impl Inner {
             }
         }
         Ok(all)
+    }
+}
+
+/// A new file with these bytes, locked and on the disk.
+fn write_locked(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.try_lock().map_err(io::Error::from)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
+/// Removes a file that a process which is gone had not finished: what was to be in
+/// it is in the one that it was to replace, if it was on the disk at all.
+fn remove_unfinished(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Ok(()),
+        locked => {
+            locked.map_err(io::Error::from)?;
+            std::fs::remove_file(path)
+        }
     }
 }
 

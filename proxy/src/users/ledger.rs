@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::account::Account;
-use super::calendar::{Moment, Period};
+use super::calendar::{Moment, Period, Span};
 use super::contact::Contact;
 use super::journal::{Entry, Reached};
 use super::store::{Booked, Delta, Store, StoreError};
@@ -260,11 +260,11 @@ impl Counters {
         self.books.lock().stored = booked;
     }
 
-    /// Sets the current period and watches a quota in it; says whether that is
-    /// used up already.
-    pub(crate) fn watch(&self, quota: Option<u64>, period_start: Moment) -> bool {
+    /// Sets the current period, which lies in `span`, and watches a quota in it; says
+    /// whether that is used up already.
+    pub(crate) fn watch(&self, quota: Option<u64>, span: Span) -> bool {
         let mut books = self.books.lock();
-        books.period_start = period_start;
+        books.period_start = books.start_within(span);
         let Some(quota) = quota else {
             self.trip.store(NEVER, Ordering::SeqCst);
             return false;
@@ -361,11 +361,25 @@ impl Counters {
 }
 
 impl Books {
-    /// What the database holds of the current period.
+    /// When the current period began, which the clock has in `span`. Where the database
+    /// knows of the next one already, that goes on: the clock was set back, or another
+    /// server's is ahead.
+    fn start_within(&self, span: Span) -> Moment {
+        let stored = self.stored.period.start;
+        let next = span.end.is_some_and(|end| stored <= end);
+        if next {
+            span.start.max(stored)
+        } else {
+            span.start
+        }
+    }
+
+    /// What the database holds of the current period: all that was moved since a later
+    /// instant, too.
     fn of_period(&self) -> Usage {
         if self.period_start == Period::Never.around(self.period_start).start {
             self.stored.usage
-        } else if self.stored.period.start == self.period_start {
+        } else if self.stored.period.start >= self.period_start {
             self.stored.period.usage
         } else {
             Usage::default()

@@ -177,6 +177,13 @@ impl Store {
         Ok(Self { pool, kind, writer })
     }
 
+    /// Lets go of the database; nothing can be asked of it afterwards. A file is whole
+    /// by itself then, without the log beside it. One that is silent is left to itself.
+    pub(crate) async fn close(&self) {
+        // Gone in order or not, every transaction has ended.
+        let _ = tokio::time::timeout(ACQUIRE_TIMEOUT, self.pool.close()).await;
+    }
+
     /// The name of this process.
     pub(crate) fn writer(&self) -> &str {
         &self.writer

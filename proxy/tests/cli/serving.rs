@@ -34,6 +34,11 @@ fn a_running_server_follows_the_command_line_and_stops_in_order() {
         "a password in the log"
     );
     assert!(!log.contains("hello"), "payload in the log");
+    let left = |end: &str| place.path().join(format!("users.db{end}")).exists();
+    assert!(
+        left("") && !left("-wal") && !left("-shm"),
+        "the file alone is whole"
+    );
     assert_eq!(moved(&place), (5, 5));
 }
 

@@ -138,3 +138,41 @@ async fn a_large_file_is_written_anew() {
     journal.clear(30).await.unwrap();
     assert!(!journal.0.path().exists());
 }
+
+/// A name that is a folder's stands for a disk that is full.
+#[tokio::test]
+async fn what_cannot_be_written_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    let journal = Journal::new(folder.path(), "db", "me");
+    std::fs::create_dir(journal.0.path()).unwrap();
+    let append = async || {
+        let entries = vec![entry(1, &[(1, 0, 5)])];
+        journal.append(entries, Reached::default()).await
+    };
+    append().await.unwrap_err();
+    assert_eq!(files(), 1, "the folder alone");
+    std::fs::remove_dir(journal.0.path()).unwrap();
+    append().await.unwrap();
+    assert_eq!(files(), 1);
+}
+
+/// What a process that was killed while it wrote has left goes away with the next start.
+#[tokio::test]
+async fn unfinished_files_go_unless_they_are_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in [
+        "usage-db-gone.new",
+        "usage-db-busy.new",
+        "usage-another-gone.new",
+    ] {
+        std::fs::write(path(name), "weirg").unwrap();
+    }
+    let busy = File::open(path("usage-db-busy.new")).unwrap();
+    busy.lock().unwrap();
+    let next = Journal::new(folder.path(), "db", "next");
+    assert!(next.left().await.unwrap().is_empty());
+    assert!(!path("usage-db-gone.new").exists());
+    assert!(path("usage-db-busy.new").exists() && path("usage-another-gone.new").exists());
+}

@@ -163,10 +163,36 @@ async fn what_was_left_behind_belongs_to_its_own_period() {
     assert_eq!(user.booked, booked(1_111, 200, 10));
 }
 
+fn span(start: i64, end: i64) -> Span {
+    Span {
+        start: Moment::from_unix_seconds(start),
+        end: Some(Moment::from_unix_seconds(end)),
+    }
+}
+
+/// Nobody gets another quota by a clock that is set back, or keeps one that is used up
+/// for longer than the period after it.
+#[test]
+fn a_clock_that_is_set_back_begins_no_period_anew() {
+    let counters = Counters::default();
+    counters.set_stored(booked(1_000, 200, 100));
+    let quota = Some(100);
+    assert!(counters.watch(quota, span(200, 300)));
+    assert!(counters.watch(quota, span(100, 200)), "back by a period");
+    assert_eq!(counters.taken(1).period_start.unix_seconds(), 200);
+    assert!(counters.watch(quota, span(0, 100)), "and by two");
+    assert_eq!(counters.taken(1).period_start.unix_seconds(), 0);
+    assert!(
+        counters.watch(quota, span(200, 300)),
+        "nothing was written meanwhile"
+    );
+    assert!(!counters.watch(quota, span(300, 400)));
+}
+
 #[test]
 fn a_quota_is_used_up_once() {
     let counters = Counters::default();
-    let start = Moment::from_unix_seconds(100);
+    let start = span(100, 200);
     counters.set_stored(booked(1_000, 100, 60));
     assert!(!counters.watch(Some(100), start));
     counters.add(Direction::Up, 39);
@@ -179,7 +205,7 @@ fn a_quota_is_used_up_once() {
     let delta = counters.taken(1);
     assert_eq!(delta.usage.total(), 40);
     counters.settle(delta.usage, Some(booked(1_040, 100, 100)));
-    assert!(!counters.watch(Some(100), Moment::from_unix_seconds(200)));
+    assert!(!counters.watch(Some(100), span(200, 300)));
     assert_eq!(counters.period().usage.total(), 0);
     assert_eq!(counters.usage().total(), 1_040);
 }
@@ -188,7 +214,7 @@ fn a_quota_is_used_up_once() {
 fn a_quota_without_a_period_counts_all_there_ever_was() {
     let counters = Counters::default();
     counters.set_stored(booked(1_000, 100, 60));
-    let never = Period::Never.around(Moment::from_unix_seconds(500)).start;
+    let never = Period::Never.around(Moment::from_unix_seconds(500));
     assert!(!counters.watch(Some(1_001), never));
     counters.add(Direction::Up, 1);
     assert!(counters.trips());
@@ -198,7 +224,7 @@ fn a_quota_without_a_period_counts_all_there_ever_was() {
 #[test]
 fn what_others_wrote_counts_too() {
     let counters = Counters::default();
-    counters.watch(Some(100), Moment::from_unix_seconds(7));
+    counters.watch(Some(100), span(7, 8));
     counters.add(Direction::Up, 10);
     let delta = counters.taken(1);
     counters.add(Direction::Up, 5);

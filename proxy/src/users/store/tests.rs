@@ -144,6 +144,8 @@ async fn every_change_moves_the_revision_and_usage_does_not(store: &Store) {
 }
 
 async fn usage_is_added_by_period(store: &Store) {
+    /// In the year 2100.
+    const FAR: i64 = 4_102_444_800;
     store.insert(&[row("a")], &[]).await.unwrap();
     let id = users(store).await[0].id;
     let delta = |start| Delta {
@@ -155,12 +157,21 @@ async fn usage_is_added_by_period(store: &Store) {
         (5, 100, (3, 4), (3, 4)),
         (6, 100, (6, 8), (6, 8)),
         (7, 200, (9, 12), (3, 4)),
+        // A server whose clock is behind does not begin the period anew, and does not
+        // end the one that has begun.
+        (8, 100, (12, 16), (6, 8)),
+        (9, 200, (15, 20), (9, 12)),
+        // A clock that was years ahead does not put off the next period.
+        (10, FAR, (18, 24), (3, 4)),
+        (11, 200, (21, 28), (6, 8)),
+        (12, 300, (24, 32), (3, 4)),
     ] {
         let booked = store.add_usage(sequence, &[delta(start)]).await.unwrap();
+        let begun = if sequence == 8 { 200 } else { start };
         let expected = Booked {
             usage: usage(whole.0, whole.1),
             period: PeriodUsage {
-                start: Moment::from_unix_seconds(start),
+                start: Moment::from_unix_seconds(begun),
                 usage: usage(period.0, period.1),
             },
         };

@@ -117,11 +117,17 @@ impl Store {
 /// To which period usage belongs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
-    /// To the one that it says, which is the current one.
+    /// To the current one: to the one that it says, or to a later one that has begun by
+    /// a clock that is ahead of ours.
     Now,
     /// To the one that it says, unless a later one has begun.
     Late,
 }
+
+/// By how many seconds another server's clock may be ahead of ours. What has begun later
+/// than that is given up for the period that ours shows, with what was moved in it: a
+/// clock that was wrong once must not put off the next period for years.
+const AHEAD: i64 = 86_400;
 
 async fn last_written(connection: &mut AnyConnection, writer: &str) -> Result<i64, sqlx::Error> {
     let row = sqlx::query("SELECT sequence FROM writers WHERE id = $1")
@@ -182,14 +188,17 @@ async fn add_batch(
         )
     };
     let rows = (0..deltas.len()).map(row).collect::<Vec<_>>().join(", ");
-    let gone_by = match when {
-        When::Now => "1 = 0",
-        When::Late => "period_start > since",
+    let (adds, soon) = match when {
+        When::Now => (
+            "period_start >= since",
+            Moment::now().unix_seconds().saturating_add(AHEAD),
+        ),
+        When::Late => ("period_start = since", i64::MAX),
     };
     let of_period = |column: &str, moved: &str| {
         format!(
-            "{column} = CASE WHEN {gone_by} THEN {column} \
-             WHEN period_start = since THEN {column} + {moved} ELSE {moved} END"
+            "{column} = CASE WHEN {adds} THEN {column} + {moved} \
+             WHEN period_start > since THEN {column} ELSE {moved} END"
         )
     };
     let (up, down) = (
@@ -199,9 +208,11 @@ async fn add_batch(
     let statement = format!(
         "WITH delta (id, up, down, since) AS (VALUES {rows}) UPDATE usage SET \
          upload_bytes = upload_bytes + up, download_bytes = download_bytes + down, {up}, {down}, \
-         period_start = CASE WHEN {gone_by} THEN period_start ELSE since END FROM delta WHERE user_id = delta.id \
+         period_start = CASE WHEN period_start > since AND period_start <= ${soon_at} \
+         THEN period_start ELSE since END FROM delta WHERE user_id = delta.id \
          RETURNING user_id, upload_bytes, download_bytes, \
-         period_start, period_upload_bytes, period_download_bytes"
+         period_start, period_upload_bytes, period_download_bytes",
+        soon_at = deltas.len() * 4 + 1
     );
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for delta in deltas {
@@ -211,7 +222,7 @@ async fn add_batch(
             .bind(to_column(delta.usage.download_bytes))
             .bind(delta.period_start.unix_seconds());
     }
-    let rows = query.fetch_all(connection).await?;
+    let rows = query.bind(soon).fetch_all(connection).await?;
     rows.iter()
         .map(|row| Ok((row.try_get("user_id")?, booked(row)?)))
         .collect()
