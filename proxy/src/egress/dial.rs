@@ -131,4 +131,19 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         assert!(any(&[]).await.is_err());
     }
+
+    /// RFC 8305: the next address is tried beside one that says nothing.
+    #[tokio::test]
+    async fn one_that_is_silent_does_not_hide_one_that_answers() {
+        let full = TcpSocket::new_v4().unwrap();
+        full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        // Room for one whom nobody accepts; whoever comes then gets no answer.
+        let full = full.listen(0).unwrap();
+        let silent = full.local_addr().unwrap();
+        let _first = TcpStream::connect(silent).await.unwrap();
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = open.local_addr().unwrap();
+        let (_, connected) = any(&[silent, there]).await.unwrap();
+        assert_eq!(connected, there);
+    }
 }

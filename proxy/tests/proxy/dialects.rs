@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proxy::{Caps, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::support::*;
 
@@ -168,6 +168,38 @@ async fn socks5_says_what_is_wrong() {
         let said = read_to_end(&mut client).await;
         assert_eq!(said[..4], [5, 2, 1, 0]);
         assert_eq!(said[4..], reply, "{request:?}");
+    }
+}
+
+/// A host that drops what it gets keeps nobody waiting for longer than the config says.
+#[tokio::test]
+async fn a_target_that_does_not_answer_is_given_up() {
+    let proxy = Proxy::start_with(Limits::Unlimited, |config| {
+        config.timeouts.connect = Duration::from_millis(200);
+    })
+    .await;
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    // Room for one whom nobody accepts; whoever comes then gets no answer.
+    let silent = silent.listen(0).unwrap();
+    let target = silent.local_addr().unwrap();
+    let _first = TcpStream::connect(target).await.unwrap();
+    let line = format!("127.0.0.1 {} {NAME} {PASSWORD}\r\n", target.port());
+    let get = format!(
+        "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\
+         Proxy-Authorization: Basic YWRhOnNlY3JldA==\r\n\r\n"
+    );
+    let socks5 = [socks5_login(NAME, PASSWORD), socks5_connect(target)].concat();
+    for (request, answer) in [
+        (line.into_bytes(), &b""[..]),
+        (get.into_bytes(), b"HTTP/1.1 504 "),
+        (socks5, &[5, 2, 1, 0, 5, 4, 0, 1]),
+    ] {
+        let mut client = proxy.connect().await;
+        client.write_all(&request).await.unwrap();
+        let said = read_to_end(&mut client).await;
+        assert!(said.starts_with(answer), "{said:?}");
+        assert_eq!(said.is_empty(), answer.is_empty());
     }
 }
 
