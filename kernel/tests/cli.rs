@@ -10,6 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::permitted;
+use nix::sys::socket::{setsockopt, sockopt};
 use tempfile::TempDir;
 
 const RULES: &str = "[[rule]]\nname = \"in\"\ndirection = \"ingress\"\nlocal_port = 9000\nrate = \"1 MB/s\"\n\
@@ -285,6 +286,41 @@ fn killed_leaves_nothing_that_a_restart_does_not_clean() {
     let cleared = place.ask(&["clear"]);
     assert!(String::from_utf8_lossy(&cleared.stdout).contains("cleaned up"));
     assert!(place.left().is_empty(), "{:?}", place.left());
+}
+
+/// What a killed `run` paced is lifted from whichever network namespace that is asked for.
+#[test]
+fn a_pace_is_lifted_in_its_own_namespace() {
+    if !permitted() {
+        return;
+    }
+    use std::io::{Read as _, Write as _};
+    const LEFT: usize = 100_000;
+    std::fs::write("/proc/sys/net/ipv4/tcp_tso_rtt_log", "0").unwrap();
+    let place = Place::new(&RULES.replace(
+        "\"egress\"\nremote_port = 9001\nrate = \"1 MB/s\"",
+        "\"egress\"\nremote_port = 9001\nrate = \"1 kB/s\"",
+    ));
+    let far = kernel::netns::Namespace::connected().unwrap();
+    let listener = far.run(|| std::net::TcpListener::bind("10.77.0.2:9001").unwrap());
+    let running = place.run();
+    let mut sender = std::net::TcpStream::connect("10.77.0.2:9001").unwrap();
+    let mut receiver = listener.unwrap().accept().unwrap().0;
+    setsockopt(&sender, sockopt::SndBuf, &(4 * LEFT)).unwrap();
+    sender.write_all(&[7; LEFT]).unwrap();
+    drop(running);
+    let mut clear = place.command(&["clear"]);
+    let cleared = far.run(move || clear.output().unwrap()).unwrap();
+    assert!(cleared.status.success(), "{cleared:?}");
+    drop(sender);
+    let patience = Some(Duration::from_secs(60));
+    receiver.set_read_timeout(patience).unwrap();
+    let begun = Instant::now();
+    let mut all = Vec::new();
+    receiver.read_to_end(&mut all).unwrap();
+    assert_eq!(all.len(), LEFT);
+    // At the pace it would take 100 s.
+    assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
 #[test]

@@ -1,17 +1,21 @@
 //! The socket through which `run` is found, and what a killed `run` leaves beside it.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use kernel::config::{Format, parse};
-use kernel::engine::Engine;
-use kernel::rule::{Action, Rule};
+use kernel::engine::{Engine, EngineError};
+use kernel::rule::{Action, Rule, Rules};
+use nix::sched::{CloneFlags, setns};
 
 use super::Failure;
 use super::run::of_engine;
+
+/// Begins the note: where its connections are.
+const NAMESPACE: &str = "# network namespace ";
 
 /// Our socket and the note of what was paced; both go with this value.
 pub(super) struct Files<'a>(&'a Path);
@@ -84,7 +88,8 @@ pub(super) fn note_paces<'a>(
     let written = if text.is_empty() {
         remove(&path)
     } else {
-        fs::write(&path, text)
+        let namespace = namespace_at(Path::new("/proc/thread-self/ns/net")).unwrap_or(0);
+        fs::write(&path, format!("{NAMESPACE}{namespace}\n{text}"))
     };
     written.map_err(|error| {
         let text = format!("cannot write {}: {error}", path.display());
@@ -141,13 +146,63 @@ pub(super) fn clean_up(control: &Path) -> Result<bool, Failure> {
     if paced {
         let text = fs::read_to_string(&path).map_err(Failure::environment)?;
         if let Ok(loaded) = parse(&text, Format::Toml) {
-            let mut engine = Engine::load().map_err(of_engine)?;
-            // Taking them in is what makes it let them go.
-            engine.apply(&loaded.rules).map_err(of_engine)?;
+            let namespace = text.lines().next();
+            let namespace = namespace.and_then(|line| line.strip_prefix(NAMESPACE)?.parse().ok());
+            lift_in(namespace, &loaded.rules)?;
         }
         remove(&path).map_err(Failure::environment)?;
     }
     Ok(stale || paced)
+}
+
+/// Lifts what `rules` pace, in the network namespace of this number.
+fn lift_in(namespace: Option<u64>, rules: &Rules) -> Result<(), Failure> {
+    let lift = || {
+        let mut engine = Engine::load()?;
+        // Taking them in is what makes it let them go.
+        engine.apply(rules)
+    };
+    let own = namespace_at(Path::new("/proc/thread-self/ns/net"));
+    let Some(other) = namespace.filter(|number| Some(*number) != own) else {
+        return lift().map_err(of_engine);
+    };
+    // One that nobody is in any more has no connections, either.
+    let Some(other) = find_namespace(other) else {
+        return Ok(());
+    };
+    let lifted = std::thread::scope(|scope| {
+        let there = scope.spawn(|| {
+            let entered = setns(other, CloneFlags::CLONE_NEWNET);
+            entered.map_err(|error| EngineError::Io {
+                what: "enter the network namespace of what was paced".to_owned(),
+                source: error.into(),
+            })?;
+            lift()
+        });
+        there.join()
+    });
+    match lifted {
+        Ok(lifted) => lifted.map_err(of_engine),
+        Err(_) => Err(Failure::Environment(Box::from("a thread has ended early"))),
+    }
+}
+
+/// The number of the namespace that `path` stands for.
+fn namespace_at(path: &Path) -> Option<u64> {
+    Some(fs::metadata(path).ok()?.ino())
+}
+
+/// The network namespace of this number, if it has a name or a thread is in it.
+fn find_namespace(number: u64) -> Option<File> {
+    let entries = |folder: PathBuf| {
+        let found = fs::read_dir(folder).into_iter().flatten().flatten();
+        found.map(|entry| entry.path())
+    };
+    let threads = entries("/proc".into()).flat_map(|process| entries(process.join("task")));
+    let path = entries("/run/netns".into())
+        .chain(threads.map(|thread| thread.join("ns/net")))
+        .find(|path| namespace_at(path) == Some(number))?;
+    File::open(path).ok()
 }
 
 impl Drop for Files<'_> {
