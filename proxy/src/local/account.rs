@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Failure;
+use crate::failure::Failure;
 use crate::secret;
 use crate::speech::Speech;
 

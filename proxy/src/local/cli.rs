@@ -12,10 +12,11 @@ use tokio::net::TcpListener;
 
 use crate::account::{Account, Server};
 use crate::door;
+use crate::failure::Failure;
 #[cfg(feature = "https-service")]
 use crate::fetch;
-use crate::remote::{Remote, RemoteError};
-use crate::secret;
+use crate::remote::Remote;
+use crate::secret::{self, PasswordArg};
 use crate::speech::Speech;
 
 const EXIT_CODES: &str = "\
@@ -97,47 +98,6 @@ struct Run {
     plain_datagrams: bool,
     #[command(flatten)]
     password: PasswordArg,
-}
-
-#[derive(Args)]
-pub(crate) struct PasswordArg {
-    /// Read the password from here; - is standard input. One line end at its end does not count.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) password_file: Option<PathBuf>,
-}
-
-/// What went wrong and whose fault it is.
-pub(crate) enum Failure {
-    /// Exit code 1.
-    Environment(String),
-    /// Exit code 2.
-    Request(String),
-    /// Exit code 4 or 5.
-    #[cfg(feature = "https-service")]
-    Status {
-        status: u16,
-        /// Why, if it is the service that says so.
-        error: Option<String>,
-    },
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Environment(error.to_string())
-    }
-}
-
-impl From<RemoteError> for Failure {
-    fn from(error: RemoteError) -> Self {
-        match error {
-            RemoteError::Login | RemoteError::Unsendable(_) | RemoteError::Refused(_) => {
-                Self::Request(error.to_string())
-            }
-            #[cfg(feature = "shadowsocks")]
-            RemoteError::Key(_) => Self::Request(error.to_string()),
-            _ => Self::Environment(error.to_string()),
-        }
-    }
 }
 
 pub(crate) fn main() -> ExitCode {

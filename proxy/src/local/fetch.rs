@@ -11,7 +11,7 @@ use proxy::protocol::{WireError, https_relay};
 use serde_json::{Map, Value, json};
 
 use crate::account::{Account, Server};
-use crate::cli::Failure;
+use crate::failure::Failure;
 use crate::remote::{Talk, dial};
 use crate::secret;
 
@@ -41,7 +41,7 @@ pub(crate) struct Fetch {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     #[command(flatten)]
-    password: super::cli::PasswordArg,
+    password: secret::PasswordArg,
     /// Speak TLS with the service, as is done for accounts that were logged in with TLS.
     #[arg(long)]
     tls: bool,

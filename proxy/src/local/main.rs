@@ -13,6 +13,7 @@ mod account;
 mod cli;
 mod datagrams;
 mod door;
+mod failure;
 #[cfg(feature = "https-service")]
 mod fetch;
 mod message;

@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::account::{Account, Server};
 use crate::datagrams::Datagrams;
+use crate::failure::Failure;
 #[cfg(feature = "shadowsocks")]
 use crate::shadowsocks::{Encrypted, Secret, datagrams::Association};
 use crate::speech::Speech;
@@ -68,6 +69,19 @@ pub(crate) enum RemoteError {
     Key(proxy::protocol::shadowsocks::KeyError),
     #[error("cannot trust anybody: {0}")]
     Roots(String),
+}
+
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Login | RemoteError::Unsendable(_) | RemoteError::Refused(_) => {
+                Self::Request(error.to_string())
+            }
+            #[cfg(feature = "shadowsocks")]
+            RemoteError::Key(_) => Self::Request(error.to_string()),
+            _ => Self::Environment(error.to_string()),
+        }
+    }
 }
 
 /// What was opened, and what its other end has sent already.

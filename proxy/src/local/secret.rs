@@ -4,13 +4,23 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::cli::Failure;
+use clap::Args;
+
+use crate::failure::Failure;
 
 const VARIABLE: &str = "WEIRGATE_PASSWORD";
 /// As much is read where a password should be, in bytes.
 const LONGEST: u64 = 64 * 1024;
+
+/// Where a password may be read from, on the command line.
+#[derive(Args)]
+pub(crate) struct PasswordArg {
+    /// Read the password from here; - is standard input. One line end at its end does not count.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
 
 /// The password of an account that is there.
 pub(crate) async fn of(given: Option<&Path>, saved: Option<&Path>) -> Result<Vec<u8>, Failure> {
