@@ -7,9 +7,9 @@
 //!
 //! Users, limits, rules about targets, accounting and the log are those of the
 //! server. HTTP clients on the service's listeners (CONNECT and absolute URLs)
-//! are served as everywhere, but through the gate, and from the same instances: a
-//! plain request holds a worker until its answer is passed on, CONNECT until its
-//! target is connected.
+//! are served as everywhere, but within the same quotas, through the gate, and from
+//! the same instances: a plain request holds a worker until its answer is passed on,
+//! CONNECT until its target is connected.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -23,7 +23,7 @@
 //! | `group`, `balance` | instances of one host: health checks, choice |
 //! | `memory` | bytes of requests and answers held at once |
 //! | `fault` | why the service itself answers, with which status |
-//! | `limits` | answers as text, with what quotas have left |
+//! | `limits` | what quotas leave to a request, and the answers that say so |
 //! | `ids` | numbers of requests, keys of frames |
 //! | `metrics` | the same for Prometheus |
 //! | `statistics` | counts, and the line that tells them |
@@ -64,13 +64,13 @@ pub(crate) use answer::{Answer, Client};
 pub(crate) use fault::Fault;
 pub(crate) use gate::{Gate, NoWorker, Worker};
 pub(crate) use group::{Chosen, NoInstance};
+pub(crate) use limits::Limits;
 pub(crate) use memory::Held;
 pub(crate) use statistics::{Busy, Outcome, Statistics};
 
 use cache::Cache;
 use group::Group;
 use ids::Ids;
-use limits::Limits;
 use memory::Memory;
 use quota::Quotas;
 use upstream::Upstream;
@@ -180,7 +180,8 @@ impl Service {
     pub(crate) fn refusal(&self, fault: &Fault) -> Vec<u8> {
         let mut busy = self.statistics.busy();
         busy.ends(fault.outcome());
-        self.frame(Limits::default().fault(fault)).0
+        self.frame(&Limits::default().fault(fault))
+            .unwrap_or_default()
     }
 
     /// Memory for one request or answer.

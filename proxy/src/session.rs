@@ -117,6 +117,14 @@ pub(crate) enum SessionError {
     #[cfg(feature = "https-service")]
     #[error(transparent)]
     NoWorker(#[from] crate::https_service::NoWorker),
+    /// As much has been asked of the HTTPS service as may be.
+    #[cfg(feature = "https-service")]
+    #[error(transparent)]
+    Quota(#[from] Box<turn::Spent>),
+    /// The client has closed before a worker of the HTTPS service was free.
+    #[cfg(feature = "https-service")]
+    #[error("the client has closed while its request waited")]
+    ClosedInQueue,
     /// The HTTPS service has no instance of the target.
     #[cfg(feature = "https-service")]
     #[error(transparent)]
@@ -241,6 +249,14 @@ struct Peer {
 }
 
 impl Peer {
+    /// Whether the log tells what is asked for: the HTTPS service's does.
+    const fn is_audited(&self) -> bool {
+        #[cfg(feature = "https-service")]
+        return self.service.is_some();
+        #[cfg(not(feature = "https-service"))]
+        return false;
+    }
+
     fn enter(&mut self, shared: &Shared) -> Result<(), SessionError> {
         let counted = shared.addresses.enter(self.source.ip());
         self.counted = Some(counted.ok_or(SessionError::Crowd)?);

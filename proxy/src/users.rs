@@ -41,7 +41,6 @@ pub mod view;
 mod waits;
 
 pub(crate) use account::Account;
-#[cfg(feature = "shadowsocks")]
 pub(crate) use account::ConnectionCount;
 #[cfg(feature = "admin")]
 pub(crate) use account::Live;

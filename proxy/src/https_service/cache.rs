@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{ETAG, LAST_MODIFIED};
-use http::{Method, Uri, request, response};
+use http::{HeaderMap, Method, Uri, request, response};
 use http_cache_semantics::{AfterResponse, BeforeRequest, CachePolicy};
 use hyper::body::Bytes;
 use lru::LruCache;
@@ -17,8 +17,9 @@ use parking_lot::Mutex;
 
 use crate::acl::RuleList;
 
-/// What an entry costs beside its body.
+/// What an entry costs beside its texts, and a field beside its name and value.
 const ENTRY: usize = 1_024;
+const FIELD: usize = 64;
 
 /// The answers that are kept.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub(crate) struct Key {
 pub(crate) struct Entry {
     policy: CachePolicy,
     body: Bytes,
+    /// About as many bytes of memory as it holds, its key included.
+    cost: usize,
 }
 
 /// What the cache knows of a request.
@@ -130,31 +133,35 @@ impl Cache {
             ),
         };
         self.forget(&key);
+        let cost = key.cost() + fields(&request.headers) + fields(&parts.headers) + body.len();
         let validator = [ETAG, LAST_MODIFIED];
         let useful = !policy.is_stale(SystemTime::now())
             || validator
                 .iter()
                 .any(|name| parts.headers.contains_key(name));
         if keeps && useful && policy.is_storable() {
-            self.keep(key, policy, body.clone());
+            let body = body.clone();
+            self.keep(key, Entry { policy, body, cost });
         }
         (parts, body)
     }
 
     /// An eighth of the whole is the most that one entry may have.
-    fn keep(&self, key: Key, policy: CachePolicy, body: Bytes) {
-        let cost = ENTRY + body.len();
-        if cost > self.most / 8 {
+    fn keep(&self, key: Key, entry: Entry) {
+        if entry.cost > self.most / 8 {
             return;
         }
         let mut entries = self.entries.lock();
-        entries.size += cost;
-        entries.by_key.put(key, Arc::new(Entry { policy, body }));
+        entries.size += entry.cost;
+        // Another may have been heard of meanwhile.
+        if let Some(before) = entries.by_key.put(key, Arc::new(entry)) {
+            entries.size -= before.cost;
+        }
         while entries.size > self.most {
             let Some((_, oldest)) = entries.by_key.pop_lru() else {
                 return;
             };
-            entries.size -= ENTRY + oldest.body.len();
+            entries.size -= oldest.cost;
         }
     }
 
@@ -168,9 +175,25 @@ impl Cache {
     fn forget(&self, key: &Key) {
         let mut entries = self.entries.lock();
         if let Some(entry) = entries.by_key.pop(key) {
-            entries.size -= ENTRY + entry.body.len();
+            entries.size -= entry.cost;
         }
     }
+}
+
+impl Key {
+    fn cost(&self) -> usize {
+        let uri = &self.uri;
+        let authority = uri.authority().map_or(0, |it| it.as_str().len());
+        let path = uri.path_and_query().map_or(0, |it| it.as_str().len());
+        ENTRY + authority + path
+    }
+}
+
+/// What the fields of a message cost: the policy of an entry holds those of both.
+fn fields(fields: &HeaderMap) -> usize {
+    let each = fields.iter();
+    each.map(|(name, value)| FIELD + name.as_str().len() + value.len())
+        .sum()
 }
 
 #[cfg(test)]
@@ -269,14 +292,13 @@ mod tests {
             ("etag", "\"v1\""),
         ];
         let body = Bytes::from_static(b"body");
-        cache.keep(
-            key(1),
-            CachePolicy::new(
-                &request("GET"),
-                &http::Response::from_parts(answer(&fields), ()),
-            ),
+        let answered = http::Response::from_parts(answer(&fields), ());
+        let entry = Entry {
+            policy: CachePolicy::new(&request("GET"), &answered),
+            cost: body.len(),
             body,
-        );
+        };
+        cache.keep(key(1), entry);
         let Known::Stale(asked, entry) = cache.look_up(&key(1), &request("GET")) else {
             panic!("stale");
         };
@@ -298,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_size_is_kept_and_the_longest_unused_go_first() {
-        let cache = Cache::new(16 * 1_024);
+        let cache = Cache::new(32 * 1_024);
         let fields = [("cache-control", "max-age=60")];
         let body = Bytes::from(vec![0; 1_000]);
         for user in 0..20 {
@@ -308,8 +330,47 @@ mod tests {
         let known = |user| !matches!(cache.look_up(&key(user), &request("GET")), Known::No);
         assert!(known(0), "used all the time");
         assert!(!known(1) && known(19));
-        assert!(cache.entries.lock().size <= 16 * 1_024);
+        assert!(cache.entries.lock().size <= 32 * 1_024);
         heard(&cache, key(99), &fields, Bytes::from(vec![0; 4_000]));
         assert!(!known(99), "too large for one");
+    }
+
+    /// Fields and URLs are memory too, and those who ask choose how much of it.
+    #[test]
+    fn long_fields_and_urls_cost_what_they_hold() {
+        let cache = Cache::new(128 * 1_024);
+        let long = "h".repeat(6_000);
+        let fields = [("cache-control", "max-age=60")];
+        for user in 0..50 {
+            let mut asked = request("GET");
+            asked.headers.insert("x-long", long.parse().unwrap());
+            let heard = (answer(&fields), Bytes::new());
+            let url = format!("https://a.example/?{long}");
+            let key = Key {
+                uri: url.parse().unwrap(),
+                ..key(user)
+            };
+            cache.heard(key, &asked, None, heard, true);
+        }
+        let entries = cache.entries.lock();
+        assert!((8..=10).contains(&entries.by_key.len()), "{entries:?}");
+    }
+
+    #[test]
+    fn what_two_have_heard_at_once_is_counted_once() {
+        let cache = Cache::new(1 << 20);
+        let fields = [("cache-control", "max-age=60")];
+        let entry = || Entry {
+            policy: CachePolicy::new(
+                &request("GET"),
+                &http::Response::from_parts(answer(&fields), ()),
+            ),
+            body: Bytes::new(),
+            cost: 7,
+        };
+        cache.keep(key(1), entry());
+        cache.keep(key(1), entry());
+        cache.forget(&key(1));
+        assert_eq!(cache.entries.lock().size, 0);
     }
 }

@@ -4,8 +4,7 @@ use std::error::Error;
 
 use super::gate::NoWorker;
 use super::group::NoInstance;
-use super::quota::Left;
-use super::statistics::Outcome;
+use super::statistics::{CLIENT_GONE, Outcome};
 use crate::causes::chain;
 use crate::egress::EgressError;
 use crate::protocol::WireError;
@@ -31,7 +30,10 @@ pub(crate) enum Fault {
     TooMany(#[from] TooMany),
     /// As much has been asked for as may be.
     #[error("the quota of this {0} is used up")]
-    Quota(&'static str, Left),
+    Quota(&'static str),
+    /// Nobody is there to be answered.
+    #[error("the client has closed while its request waited")]
+    ClientGone,
     /// See [`NoWorker`].
     #[error(transparent)]
     NoWorker(#[from] NoWorker),
@@ -91,9 +93,13 @@ impl Fault {
             Self::Login(LoginError::Barred(Revocation::Unknown)) => 503,
             Self::Login(LoginError::Barred(_)) | Self::Egress(_, EgressKind::Denied) => 403,
             Self::Login(LoginError::Refused) | Self::NoLogin => 407,
-            Self::TooMany(_) | Self::Quota(..) => 429,
+            Self::TooMany(_) | Self::Quota(_) => 429,
             Self::TooLarge => 502,
-            Self::NoWorker(_) | Self::NoMemory | Self::NoInstance(_) | Self::Revoked(_) => 503,
+            Self::NoWorker(_)
+            | Self::ClientGone
+            | Self::NoMemory
+            | Self::NoInstance(_)
+            | Self::Revoked(_) => 503,
             Self::RequestTimeout | Self::Egress(_, EgressKind::Timeout) => 504,
             // Whatever else goes wrong is 500 there, a target that is not reached too.
             Self::Frame(_) | Self::Login(_) | Self::Egress(..) | Self::Upstream(_) => 500,
@@ -106,9 +112,10 @@ impl Fault {
             Self::BadRequest(_) | Self::Frame(_) => Outcome::Error("bad_request"),
             Self::Login(_) | Self::NoLogin => Outcome::Error("login"),
             Self::TooMany(_) => Outcome::Rejected("user_connections"),
-            Self::Quota(..) => Outcome::Rejected("quota"),
+            Self::Quota(_) => Outcome::Rejected("quota"),
             Self::NoWorker(NoWorker::QueueFull) => Outcome::Rejected("queue_full"),
             Self::NoWorker(NoWorker::QueueTimeout) => Outcome::Timeout("queue_timeout"),
+            Self::ClientGone => Outcome::Error(CLIENT_GONE),
             Self::RequestTimeout => Outcome::Timeout("request_timeout"),
             Self::Egress(_, EgressKind::Timeout) => Outcome::Timeout("connect_timeout"),
             Self::NoMemory => Outcome::Rejected("memory"),

@@ -1,27 +1,91 @@
-//! Answers as text: what the target says, or the service itself, and what quotas have left.
+//! What quotas leave to a request, and the answers that say so.
 
-use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use std::net::IpAddr;
+
+use flow::Timestamp;
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Response};
 use hyper::body::Bytes;
 
-use super::Fault;
 use super::message::{Encoding, ResponseText};
 use super::quota::{self, Left};
-
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+use super::{Fault, Service};
+use crate::users::Network;
 
 /// What quotas have left to a request.
 #[derive(Debug, Default)]
-pub(super) struct Limits {
-    pub(super) left: Vec<Left>,
+pub(crate) struct Limits {
+    left: Vec<Left>,
+    /// In so many seconds the quota that refuses begins anew.
+    retry_after: Option<u64>,
+}
+
+impl Service {
+    /// Counts a request with the quota of its address.
+    ///
+    /// # Errors
+    /// [`Fault::Quota`]
+    pub(super) fn ask_for_address(&self, source: IpAddr, limits: &mut Limits) -> Result<(), Fault> {
+        let asked = self.addresses.as_ref();
+        let asked = asked.map(|all| all.lock().ask(Network::of(source), self.now()));
+        asked.map_or(Ok(()), |asked| limits.take(asked, "address"))
+    }
+
+    /// Counts a request with the quota of its user's account.
+    ///
+    /// # Errors
+    /// [`Fault::Quota`]
+    pub(super) fn ask_for_user(&self, account: i64, limits: &mut Limits) -> Result<(), Fault> {
+        let asked = self.users.as_ref();
+        let asked = asked.map(|all| all.lock().ask(account, self.now()));
+        asked.map_or(Ok(()), |asked| limits.take(asked, "user"))
+    }
+
+    /// Counts a request of HTTP with both quotas.
+    ///
+    /// # Errors
+    /// Whose quota is used up.
+    pub(crate) fn ask(
+        &self,
+        source: IpAddr,
+        account: i64,
+        limits: &mut Limits,
+    ) -> Result<(), Fault> {
+        self.ask_for_address(source, limits)?;
+        self.ask_for_user(account, limits)
+    }
+
+    /// Bytes have moved for a client and its user's account.
+    pub(crate) fn moved(&self, source: IpAddr, account: i64, bytes: u64) {
+        let now = self.now();
+        if let Some(quotas) = &self.addresses {
+            quotas.lock().moved(Network::of(source), bytes, now);
+        }
+        if let Some(quotas) = &self.users {
+            quotas.lock().moved(account, bytes, now);
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        let nanos = self.since.elapsed().as_nanos();
+        Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
 }
 
 impl Limits {
+    fn take(&mut self, (may, left): (bool, Left), whose: &'static str) -> Result<(), Fault> {
+        self.left.push(left);
+        if may {
+            return Ok(());
+        }
+        self.retry_after = Some(left.reset_seconds);
+        Err(Fault::Quota(whose))
+    }
+
     /// The answer as its target has given it.
     pub(super) fn text(&self, response: Response<Bytes>, asked: Option<Encoding>) -> ResponseText {
         let (mut parts, bytes) = response.into_parts();
-        self.write(&self.left, &mut parts.headers);
+        self.write(&mut parts.headers);
         let (body, body_encoding) = Encoding::text(asked, &bytes);
         let mut text = ResponseText {
             status_code: parts.status.as_u16(),
@@ -34,14 +98,11 @@ impl Limits {
         text
     }
 
-    /// What the service itself says.
+    /// What the service itself says: fields with refusals alone.
     pub(super) fn fault(&self, fault: &Fault) -> ResponseText {
         let mut headers = HeaderMap::new();
-        if let Fault::Quota(_, left) = fault {
-            let known = self.left.iter().copied();
-            let all: Vec<_> = known.chain([*left]).collect();
-            self.write(&all, &mut headers);
-            headers.insert(RETRY_AFTER, left.reset_seconds.into());
+        if self.retry_after.is_some() {
+            self.write(&mut headers);
         }
         let mut text = ResponseText {
             status_code: fault.status(),
@@ -53,14 +114,23 @@ impl Limits {
         text
     }
 
-    fn write(&self, left: &[Left], headers: &mut HeaderMap) {
-        if left.is_empty() {
-            return;
+    /// The fields of an answer; none without quotas.
+    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+        if self.left.is_empty() {
+            return Vec::new();
         }
-        let (policy, limit) = quota::fields(left);
-        let fields = [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, limit)];
-        for (name, value) in fields {
-            if let Ok(value) = HeaderValue::try_from(value) {
+        let (policy, limit) = quota::fields(&self.left);
+        let mut fields = vec![("RateLimit-Policy", policy), ("RateLimit", limit)];
+        let seconds = self.retry_after.map(|seconds| seconds.to_string());
+        fields.extend(seconds.map(|seconds| ("Retry-After", seconds)));
+        fields
+    }
+
+    fn write(&self, headers: &mut HeaderMap) {
+        for (name, value) in self.fields() {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(name), HeaderValue::try_from(value))
+            {
                 headers.append(name, value);
             }
         }

@@ -62,6 +62,14 @@ impl Held {
         self.bytes = bytes;
         Ok(())
     }
+
+    /// Takes room for `bytes` in all, if it has less.
+    ///
+    /// # Errors
+    /// [`Fault::NoMemory`]
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.grow(bytes.saturating_sub(self.bytes))
+    }
 }
 
 #[cfg(test)]

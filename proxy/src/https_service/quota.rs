@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::hash::Hash;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use flow::Timestamp;
 use lru::LruCache;
@@ -59,11 +60,9 @@ impl<K: Hash + Eq> Quotas<K> {
             bytes,
             window,
         } = self.quota;
-        let length = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+        let length = nanos(window);
         let current = self.windows.get_or_insert_mut(key, || Window::new(now));
-        if now.since(current.since).get() >= length {
-            *current = Window::new(now);
-        }
+        current.renew(length, now);
         let may = requests.is_none_or(|most| current.requests < most)
             && bytes.is_none_or(|most| current.bytes < most.get());
         if may {
@@ -79,9 +78,11 @@ impl<K: Hash + Eq> Quotas<K> {
         (may, left)
     }
 
-    /// Bytes have moved for `key`, in its window if it still has one.
-    pub(crate) fn moved(&mut self, key: &K, bytes: u64) {
-        if let Some(window) = self.windows.peek_mut(key) {
+    /// Bytes have moved for `key` until now: they count in its window of this moment,
+    /// however long they have taken, if it is still known.
+    pub(crate) fn moved(&mut self, key: K, bytes: u64, now: Timestamp) {
+        if let Some(window) = self.windows.peek_mut(&key) {
+            window.renew(nanos(self.quota.window), now);
             window.bytes = window.bytes.saturating_add(bytes);
         }
     }
@@ -95,6 +96,17 @@ impl Window {
             bytes: 0,
         }
     }
+
+    /// Begins anew if it is over.
+    fn renew(&mut self, length: u64, now: Timestamp) {
+        if now.since(self.since).get() >= length {
+            *self = Self::new(now);
+        }
+    }
+}
+
+fn nanos(window: Duration) -> u64 {
+    u64::try_from(window.as_nanos()).unwrap_or(u64::MAX)
 }
 
 const fn seconds(nanos: u64) -> u64 {
@@ -123,8 +135,6 @@ pub(crate) fn fields(left: &[Left]) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use flow::ByteSize;
 
     use super::*;
@@ -159,12 +169,18 @@ mod tests {
     fn who_has_moved_the_bytes_waits() {
         let mut quotas = quotas(None, Some(100));
         assert!(quotas.ask(1, at(0)).0);
-        quotas.moved(&1, 99);
+        quotas.moved(1, 99, at(0));
         assert!(quotas.ask(1, at(1)).0);
-        quotas.moved(&1, 1);
+        quotas.moved(1, 1, at(1));
         assert!(!quotas.ask(1, at(2)).0);
-        quotas.moved(&7, 1_000);
+        quotas.moved(7, 1_000, at(2));
         assert!(quotas.ask(1, at(10_000)).0);
+        // A tunnel that began in a window which is over.
+        quotas.moved(1, 100, at(25_000));
+        assert!(
+            !quotas.ask(1, at(30_000)).0,
+            "in the window that it ends in"
+        );
     }
 
     #[test]

@@ -12,6 +12,9 @@ use tokio::time::Instant;
 /// Of so many requests the mean time is told, as the seed does.
 const RECENT: usize = 1_000;
 
+/// The type of error of those who did not wait for their answer.
+pub(super) const CLIENT_GONE: &str = "client_gone";
+
 /// Counts of one service since it started.
 #[derive(Debug)]
 pub(crate) struct Statistics {
@@ -114,7 +117,7 @@ impl Statistics {
         Busy {
             statistics: Arc::clone(self),
             since: Instant::now(),
-            outcome: Outcome::Error("client_gone"),
+            outcome: Outcome::Error(CLIENT_GONE),
         }
     }
 

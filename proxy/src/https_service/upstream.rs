@@ -4,6 +4,7 @@
 //! Every connection is made by the [`Egress`], with the address judged that is
 //! dialled, and belongs to one user: nobody uses what another was let through to.
 
+use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::pin::Pin;
@@ -80,7 +81,10 @@ impl Upstream {
         held: &mut Held,
     ) -> Result<Response<Bytes>, Fault> {
         let client = self.client(user, instance, egress);
-        let answered = client.request(request).await;
+        let answered = match client.request(request.clone()).await {
+            Err(error) if is_unprocessed(&error) => client.request(request).await,
+            answered => answered,
+        };
         let (parts, mut body) = answered.map_err(|error| Fault::of(&error))?.into_parts();
         let known = body.size_hint().lower();
         if known > u64::try_from(MAX_LEN).unwrap_or(u64::MAX) {
@@ -97,6 +101,8 @@ impl Upstream {
                 bytes.extend_from_slice(data);
             }
         }
+        // The cache may keep it, and counts what it holds.
+        bytes.shrink_to_fit();
         Ok(Response::from_parts(parts, bytes.into()))
     }
 
@@ -132,6 +138,17 @@ impl Upstream {
         clients.put(key, (Arc::clone(egress), client.clone()));
         client
     }
+}
+
+/// Whether a target says that it has done nothing with a request: then any request may
+/// be sent again (RFC 9113, section 8.7).
+fn is_unprocessed(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| (*error).source());
+    let http2 = causes.find_map(|cause| cause.downcast_ref::<h2::Error>());
+    http2.is_some_and(|error| {
+        let closing = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        error.is_remote() && (closing || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }
 
 impl std::fmt::Debug for Upstream {

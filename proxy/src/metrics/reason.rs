@@ -69,6 +69,8 @@ reasons! {
     NoWorker = "no-worker",
     /// No instance of its target is healthy.
     NoInstance = "no-instance",
+    /// As much has been asked of the HTTPS service as may be in this window.
+    RequestQuota = "request-quota",
     /// The server stops.
     Stopping = "stopping",
     /// Not the client's fault.
@@ -99,6 +101,10 @@ impl From<&SessionError> for Reason {
             SessionError::Slow => Self::Slow,
             #[cfg(feature = "https-service")]
             SessionError::NoWorker(_) => Self::NoWorker,
+            #[cfg(feature = "https-service")]
+            SessionError::Quota(_) => Self::RequestQuota,
+            #[cfg(feature = "https-service")]
+            SessionError::ClosedInQueue => Self::ClientGone,
             #[cfg(feature = "https-service")]
             SessionError::NoInstance(_) => Self::NoInstance,
             SessionError::Stopping => Self::Stopping,

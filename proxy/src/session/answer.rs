@@ -22,7 +22,10 @@ pub(super) fn connected(opened: &Opened, bound: SocketAddr) -> Vec<u8> {
 pub(super) fn refused(opened: &Opened, error: &SessionError) -> Vec<u8> {
     match opened.dialect {
         Dialect::Socks5 => socks5::reply(code(error), socks5::UNBOUND),
-        Dialect::Http => known_as(status(error).answer(false), opened.request),
+        Dialect::Http => {
+            let words = answer::with_fields(status(error).answer(false), fields(error));
+            known_as(words, opened.request)
+        }
         Dialect::Line | Dialect::AuthTarget => Vec::new(),
     }
 }
@@ -54,8 +57,20 @@ fn code(error: &SessionError) -> socks5::Code {
     }
 }
 
-fn status(error: &SessionError) -> Status {
+/// What the answer tells beside its status.
+fn fields(error: &SessionError) -> &[(&'static str, String)] {
     match error {
+        #[cfg(feature = "https-service")]
+        SessionError::Quota(spent) => &spent.fields,
+        _ => &[],
+    }
+}
+
+/// What an HTTP client is told.
+pub(super) fn status(error: &SessionError) -> Status {
+    match error {
+        #[cfg(feature = "https-service")]
+        SessionError::Quota(_) => Status::TooManyRequests,
         SessionError::TooMany(_) => Status::TooManyRequests,
         SessionError::Egress(EgressError::Denied { .. }) => Status::Forbidden,
         SessionError::Slow | SessionError::Egress(EgressError::Timeout { .. }) => {

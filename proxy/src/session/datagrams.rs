@@ -51,7 +51,7 @@ pub(super) async fn serve(mut inbox: Inbox, shared: &Arc<Shared>, peer: &Peer, o
     };
     let mut lanes = log.lanes();
     match association.run(inbox, &log, &mut lanes).await {
-        Ok(reason) => log.closed(&lanes, &reason),
+        Ok(reason) => log.closed(&lanes, None, &reason),
         Err(error) => log.refused(&error),
     }
 }

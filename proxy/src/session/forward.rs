@@ -24,7 +24,7 @@ use super::inbox::Inbox;
 use super::turn::{Instance, Turn};
 use super::{
     Log, Message, Opened, Peer, SessionError, Wish, answer, dial, ended, handshake, in_time,
-    linger, reject, tunnel,
+    linger, reject, tunnel, turn,
 };
 use crate::protocol::Target;
 use crate::protocol::http::Status;
@@ -33,7 +33,8 @@ use crate::users::Authenticated;
 
 mod exchange;
 
-use exchange::{Answered, Failure, Progress};
+pub(super) use exchange::Failure;
+use exchange::{Answered, Progress};
 
 /// How long an origin's connection waits for another request: less than origins do.
 const KEPT: Duration = Duration::from_secs(4);
@@ -90,21 +91,19 @@ async fn pass_on(
     kept: &mut Option<Origin>,
 ) -> After {
     let log = Log::new(shared, peer, opened);
+    let mut turn = Turn::begin(peer, opened);
     let most = shared.caps.connections_per_user;
     let _connection = match opened.user.connection(most, peer.source.ip()) {
         Ok(connection) => connection,
-        Err(too_many) => return refuse(inbox, &log, &too_many.into()).await,
+        Err(too_many) => return refuse(inbox, &log, turn, &too_many.into()).await,
     };
-    let mut turn = match Turn::take(peer).await {
-        Ok(turn) => turn,
-        Err(error) => return refuse(inbox, &log, &error).await,
-    };
+    if let Err(error) = turn.wait(inbox).await {
+        return refuse(inbox, &log, turn, &error).await;
+    }
+    log.has_worker();
     let instance = match Instance::of(peer, opened) {
         Ok(instance) => instance,
-        Err(error) => {
-            turn.failed();
-            return refuse(inbox, &log, &error).await;
-        }
+        Err(error) => return refuse(inbox, &log, turn, &error).await,
     };
     let mut again = kept
         .take()
@@ -119,9 +118,8 @@ async fn pass_on(
                 Some(Ok(origin)) => origin,
                 failed => {
                     let error = failed.and_then(Result::err).unwrap_or(SessionError::Slow);
-                    turn.failed();
                     instance.end();
-                    return refuse(inbox, &log, &error).await;
+                    return refuse(inbox, &log, turn, &error).await;
                 }
             },
         };
@@ -129,9 +127,10 @@ async fn pass_on(
             return After::Close;
         };
         let progress = Progress::default();
+        let fields = turn.fields();
         let exchange = async {
             tokio::select! {
-                outcome = exchange::run(client, early, &mut origin, message, &mut lanes, idle, &progress) => outcome,
+                outcome = exchange::run(client, early, &mut origin, message, &fields, &mut lanes, idle, &progress) => outcome,
                 error = ended(log.session(), &opened.user) => Outcome::Cut(Failure::Ended(error)),
             }
         };
@@ -149,11 +148,9 @@ async fn pass_on(
             _ => break outcome,
         }
     };
-    if !matches!(
-        outcome,
-        Outcome::Answered(_) | Outcome::Cut(Failure::Slow) | Outcome::Unanswered(_, Failure::Slow)
-    ) {
-        turn.failed();
+    match &outcome {
+        Outcome::Answered(_) => turn.served(),
+        Outcome::Unanswered(_, failure) | Outcome::Cut(failure) => turn.failed(failure),
     }
     // The worker and the instance are free while the client reads what it is told.
     turn.end();
@@ -161,7 +158,8 @@ async fn pass_on(
     if let Outcome::Cut(Failure::Ended(error)) = &outcome {
         log.failed(error);
     }
-    log.closed(&lanes, &outcome);
+    turn::moved(peer, opened, &lanes);
+    log.closed(&lanes, outcome.status(), &outcome);
     match outcome {
         Outcome::Answered(Answered { next: true, .. }) => After::Next,
         Outcome::Answered(_) => After::Close,
@@ -206,7 +204,10 @@ impl Origin {
     }
 }
 
-async fn refuse(inbox: &mut Inbox, log: &Log<'_>, error: &SessionError) -> After {
+/// Its worker is free while the client is told.
+async fn refuse(inbox: &mut Inbox, log: &Log<'_>, mut turn: Turn, error: &SessionError) -> After {
+    turn.refused(error);
+    turn.end();
     log.refused(error);
     say(inbox, &answer::refused(log.opened, error)).await
 }
@@ -226,6 +227,17 @@ enum Outcome {
     Unanswered(Status, Failure),
     /// The client must not take what it has for a whole answer.
     Cut(Failure),
+}
+
+impl Outcome {
+    /// What the client has been told, if anything.
+    fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answered(Answered { status, .. }) => Some(*status),
+            Self::Unanswered(status, _) => Some(*status as u16),
+            Self::Cut(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::answer::known_as;
 use super::inbox::Inbox;
-use super::{Message, Opened, Peer, RequestId, SessionError, Wish};
+use super::{Message, Opened, Peer, RequestId, SessionError, Wish, turn};
 use crate::causes::chain;
 use crate::protocol::auth_target::{self, Operation, Reply};
 use crate::protocol::http::{self, Framing, Kind, Status};
@@ -142,10 +142,13 @@ pub(super) async fn http(
         };
         let wish = match request.kind {
             Kind::Connect => Wish::Tunnel,
-            Kind::Forward(forward) => Wish::Answer(Box::new(Message {
-                forward,
-                keep_alive: request.keep_alive,
-            })),
+            Kind::Forward(mut forward) => {
+                turn::introduce(peer, id, &mut forward);
+                Wish::Answer(Box::new(Message {
+                    forward,
+                    keep_alive: request.keep_alive,
+                }))
+            }
         };
         return Ok(Opened {
             dialect: Dialect::Http,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::inbox::Inbox;
 use super::{Peer, SessionError, ended, linger, reject, silence};
@@ -48,14 +49,25 @@ pub(super) async fn serve(mut inbox: Inbox, shared: &Shared, peer: &Peer, servic
             }
         };
         let size = blob.len() + https_relay::MAGIC_LEN + 4;
+        let gone = CancellationToken::new();
         let client = Client {
             source: peer.source.ip(),
             named: peer.named,
             most: shared.caps.connections_per_user,
+            gone: &gone,
+        };
+        let watching = async {
+            inbox.closed().await;
+            gone.cancel();
+            std::future::pending().await
         };
         let answer = tokio::select! {
-            answer = service.answer(&shared.users, client, blob) => answer,
-            () = shared.cut.cancelled() => return inbox.reset(),
+            answer = service.answer(&shared.users, client, blob) => Some(answer),
+            () = shared.cut.cancelled() => None,
+            never = watching => never,
+        };
+        let Some(answer) = answer else {
+            return inbox.reset();
         };
         drop(held);
         if !tell(&mut inbox, shared, peer, answer, size).await {

@@ -14,6 +14,10 @@ use crate::tls::Certificates;
 /// How much is read at a time during a handshake: more than most messages.
 const CHUNK: usize = 2048;
 
+/// How much is read at a time of a client that should wait: hardly any says something.
+#[cfg(feature = "https-service")]
+const PIECE: usize = 64;
+
 /// A client during its handshake. Bytes beyond the message at hand are kept
 /// for the next one, and in the end for the target.
 #[derive(Debug)]
@@ -84,6 +88,25 @@ impl Inbox {
             self.read().await?;
         }
         Ok(())
+    }
+
+    /// Returns when the client has closed its side, or the connection is broken. What it
+    /// sends meanwhile is kept, and nobody who sends [much](CHUNK) is watched any longer.
+    #[cfg(feature = "https-service")]
+    pub(super) async fn closed(&mut self) {
+        let mut piece = [0; PIECE];
+        while self.bytes.len() < CHUNK {
+            let Some(client) = &mut self.client else {
+                return;
+            };
+            match client.read(&mut piece).await {
+                Ok(0) | Err(_) => return,
+                Ok(len) => self
+                    .bytes
+                    .extend_from_slice(piece.get(..len).unwrap_or_default()),
+            }
+        }
+        std::future::pending().await
     }
 
     async fn read(&mut self) -> io::Result<()> {

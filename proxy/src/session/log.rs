@@ -2,11 +2,11 @@
 //! one event at its end.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
 
-use super::{Opened, Peer, SessionError, Wish};
+use super::{Opened, Peer, SessionError, Wish, answer};
 use crate::metrics::{Protocol, Reason};
 use crate::protocol::Dialect;
 use crate::relay::Lanes;
@@ -19,7 +19,18 @@ pub(super) struct Log<'a> {
     peer: &'a Peer,
     pub(super) opened: &'a Opened,
     since: Instant,
+    /// In microseconds, which is all that a tunnel has room for.
+    queued: OnceLock<u32>,
     listed: Listed,
+}
+
+/// What the audit wants of a request to the HTTPS service.
+struct Audited {
+    method: String,
+    /// Without its query; a tunnel's target.
+    url: String,
+    /// Until it had a worker, or was refused one.
+    queued_seconds: f64,
 }
 
 impl<'a> Log<'a> {
@@ -40,6 +51,7 @@ impl<'a> Log<'a> {
             peer,
             opened,
             since: Instant::now(),
+            queued: OnceLock::new(),
             listed: shared.sessions.enter(&opened.user, about, &shared.cut),
         }
     }
@@ -54,13 +66,25 @@ impl<'a> Log<'a> {
         Lanes::new(&self.opened.user, self.listed.session())
     }
 
+    /// It waits no longer.
+    pub(super) fn has_worker(&self) {
+        self.queued.get_or_init(|| self.waited());
+    }
+
+    fn waited(&self) -> u32 {
+        u32::try_from(self.since.elapsed().as_micros()).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn refused(&self, error: &SessionError) {
         self.failed(error);
         self.listed.fails(error);
         let (Peer { id, source, .. }, opened) = (self.peer, self.opened);
+        let audited = self.audited();
+        let (method, url, queued) = parts(audited.as_ref());
+        let status = audited.as_ref().map(|_| answer::status(error) as u16);
         tracing::info!(
             id, request_id = opened.request.map(display), user = %opened.user.name().escape_debug(), protocol = %opened.dialect, %source,
-            target = %opened.target.to_string().escape_debug(), reason = %error, "refused"
+            target = %opened.target.to_string().escape_debug(), method, url, status, queued_seconds = queued, reason = %error, "refused"
         );
     }
 
@@ -69,16 +93,54 @@ impl<'a> Log<'a> {
         self.shared.sessions.tally().failed(Reason::from(error));
     }
 
-    pub(super) fn closed(&self, lanes: &Lanes, reason: &impl fmt::Display) {
+    /// `status` is what an HTTP client was told.
+    pub(super) fn closed(&self, lanes: &Lanes, status: Option<u16>, reason: &impl fmt::Display) {
         self.listed.ends(reason);
         let (Peer { id, source, .. }, opened) = (self.peer, self.opened);
+        let audited = self.audited();
+        let (method, url, queued) = parts(audited.as_ref());
+        let status = status.filter(|_| audited.is_some());
         tracing::info!(
             id, request_id = opened.request.map(display), user = %opened.user.name().escape_debug(), protocol = %opened.dialect, %source,
-            target = %opened.target.to_string().escape_debug(),
-            upload_bytes = lanes.up.moved(), download_bytes = lanes.down.moved(),
+            target = %opened.target.to_string().escape_debug(), method, url, status,
+            upload_bytes = lanes.up.moved(), download_bytes = lanes.down.moved(), queued_seconds = queued,
             seconds = self.since.elapsed().as_secs_f64(),
             throttled_seconds = (lanes.up.throttled() + lanes.down.throttled()).as_secs_f64(),
             %reason, "closed"
         );
     }
+
+    /// `None` elsewhere: what is asked for there is nobody's business.
+    fn audited(&self) -> Option<Audited> {
+        if !self.peer.is_audited() || self.opened.request.is_none() {
+            return None;
+        }
+        let target = &self.opened.target;
+        let (method, url) = match &self.opened.wish {
+            Wish::Answer(message) => {
+                let method = String::from_utf8_lossy(message.forward.method());
+                let path = String::from_utf8_lossy(message.forward.path());
+                (method.into_owned(), format!("http://{target}{path}"))
+            }
+            Wish::Tunnel | Wish::Datagrams => ("CONNECT".to_owned(), target.to_string()),
+        };
+        let queued = self.queued.get().copied();
+        let queued = queued.unwrap_or_else(|| self.waited());
+        Some(Audited {
+            method: method.escape_debug().to_string(),
+            url: url.escape_debug().to_string(),
+            queued_seconds: f64::from(queued) / 1e6,
+        })
+    }
+}
+
+fn parts(audited: Option<&Audited>) -> (Option<&str>, Option<&str>, Option<f64>) {
+    let Some(audited) = audited else {
+        return (None, None, None);
+    };
+    (
+        Some(&audited.method),
+        Some(&audited.url),
+        Some(audited.queued_seconds),
+    )
 }

@@ -2,38 +2,22 @@
 
 use std::fmt;
 
+use tokio::net::TcpStream;
+
 use super::inbox::Inbox;
 use super::turn::{Instance, Turn};
-use super::{Log, Opened, Peer, SessionError, answer, dial, ended, patience, refuse};
+use super::{Log, Opened, Peer, SessionError, answer, dial, ended, patience, refuse, turn};
 use crate::relay::{self, Ending, Lanes, Side as _};
 use crate::server::Shared;
+use crate::users::ConnectionCount;
 
 /// Serves a tunnel to its end.
-pub(super) async fn serve(inbox: Inbox, shared: &Shared, peer: &Peer, opened: &Opened) {
+pub(super) async fn serve(mut inbox: Inbox, shared: &Shared, peer: &Peer, opened: &Opened) {
     let log = Log::new(shared, peer, opened);
-    let most = shared.caps.connections_per_user;
-    let _connection = match opened.user.connection(most, peer.source.ip()) {
-        Ok(connection) => connection,
-        Err(too_many) => {
-            return Box::pin(refuse(inbox, &log, &too_many.into())).await;
-        }
-    };
     // Boxed what is over when bytes are relayed: a tunnel carries no memory of it.
-    let dialled = Box::pin(async {
-        let mut turn = Turn::take(peer).await?;
-        let dialled = async {
-            let instance = Instance::of(peer, opened)?;
-            let dialled = turn.run(dial(shared, &log, &instance)).await;
-            Ok((dialled.unwrap_or(Err(SessionError::Slow))?, instance))
-        };
-        let dialled = dialled.await;
-        if dialled.is_err() {
-            turn.failed();
-        }
-        dialled
-    });
-    // The tunnel counts at its instance to its end.
-    let (target, _instance) = match dialled.await {
+    let reached = Box::pin(reach(&mut inbox, shared, peer, &log));
+    // The tunnel counts as a connection of its user's, and at its instance, to its end.
+    let (target, _instance, _connection) = match reached.await {
         Ok(target) => target,
         Err(error @ (SessionError::Revoked(_) | SessionError::Killed | SessionError::Stopping)) => {
             return log.refused(&error);
@@ -46,15 +30,43 @@ pub(super) async fn serve(inbox: Inbox, shared: &Shared, peer: &Peer, opened: &O
             if let Reason::Cut(error) = &reason {
                 log.failed(error);
             }
-            log.closed(&lanes, &reason);
+            turn::moved(peer, opened, &lanes);
+            log.closed(&lanes, Some(200), &reason);
         }
         Err(error) => log.refused(&error),
     }
 }
 
+/// Connects to the target in its turn.
+async fn reach(
+    inbox: &mut Inbox,
+    shared: &Shared,
+    peer: &Peer,
+    log: &Log<'_>,
+) -> Result<(TcpStream, Instance, ConnectionCount), SessionError> {
+    let opened = log.opened;
+    let mut turn = Turn::begin(peer, opened);
+    let reached = async {
+        let most = shared.caps.connections_per_user;
+        let connection = opened.user.connection(most, peer.source.ip())?;
+        turn.wait(inbox).await?;
+        log.has_worker();
+        let instance = Instance::of(peer, opened)?;
+        let dialled = turn.run(dial(shared, log, &instance)).await;
+        let target = dialled.unwrap_or(Err(SessionError::Slow))?;
+        Ok((target, instance, connection))
+    };
+    let reached = reached.await;
+    match &reached {
+        Ok(_) => turn.served(),
+        Err(error) => turn.refused(error),
+    }
+    reached
+}
+
 async fn connected(
     mut inbox: Inbox,
-    mut target: tokio::net::TcpStream,
+    mut target: TcpStream,
     shared: &Shared,
     log: &Log<'_>,
     lanes: &mut Lanes,

@@ -144,7 +144,8 @@ fn mistakes_in_a_config_are_shown_where_they_are() {
     let place = Place::new();
     for (text, said, line, column) in [
         ("lisen = []", "unknown field `lisen`", 1, 1),
-        ("\n[timeouts]\ndrain = 10", "invalid type", 3, 9),
+        ("\n[timeouts]\ndrain = 10", "has no unit", 3, 9),
+        ("[https_service]\nlisten = []", "the list is empty", 2, 10),
         ("accounting_interval = \"0s\"", "above zero", 1, 23),
         ("listen = []", "no address", 1, 1),
         (

@@ -1,12 +1,15 @@
 //! Queue, workers, time-outs, limits of connections.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
-use crate::client::{ask, get, login, ok, origin, service, slow};
+use crate::client::{ask, get, hear, http_request, login, ok, origin, service, slow};
 use crate::support::in_time;
 
 #[tokio::test]
@@ -120,4 +123,85 @@ async fn what_is_held_in_memory_is_bounded() {
     let small = origin(|_, _| async { ok("", b"small") }).await;
     let answer = ask(proxy.address, &get(&format!("http://{small}/"))).await;
     assert_eq!(answer["body"], "small", "memory is free again");
+}
+
+/// An answer may be longer as JSON than it was.
+#[tokio::test]
+async fn the_memory_of_answers_is_that_of_their_frames() {
+    let target = origin(|_, _| async { ok("", &vec![1; 200 << 10]) }).await;
+    let proxy = service(|service| service.memory = flow::ByteSize::new(1 << 20)).await;
+    let mut request = get(&format!("http://{target}/"));
+    let answer = ask(proxy.address, &request).await;
+    assert_eq!(answer["error"], "no memory is left for this request");
+    request["body_encoding"] = "base64".into();
+    assert_eq!(ask(proxy.address, &request).await["status_code"], 200);
+}
+
+/// Nobody works for those who have gone while they waited: otherwise a queue full of
+/// them would leave nothing to those who have not.
+#[tokio::test]
+async fn who_closes_in_the_queue_is_asked_for_nothing() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let release = Arc::new(Semaphore::new(0));
+    let (counted, held) = (Arc::clone(&asked), Arc::clone(&release));
+    let target = origin(move |_, _| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let held = Arc::clone(&held);
+        async move {
+            held.acquire().await.unwrap().forget();
+            ok("", b"served")
+        }
+    })
+    .await;
+    let proxy = service(|service| service.workers = 1.try_into().unwrap()).await;
+    let url = format!("http://{target}/");
+    let frame = crate::client::frame(get(&url).to_string().as_bytes());
+    let mut first = proxy.connect().await;
+    first.write_all(&frame).await.unwrap();
+    while asked.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // One is still there to hear it; the other two have gone.
+    let mut half = proxy.connect().await;
+    half.write_all(&frame).await.unwrap();
+    half.shutdown().await.unwrap();
+    assert_eq!(
+        hear(&mut half).await["error"],
+        "the client has closed while its request waited"
+    );
+    for bytes in [
+        http_request(&format!("GET {url}")),
+        http_request(&format!("CONNECT {target}")),
+    ] {
+        let mut gone = proxy.connect().await;
+        gone.write_all(&bytes).await.unwrap();
+        gone.shutdown().await.unwrap();
+        let words = crate::support::read_to_end(&mut gone).await;
+        assert!(words.starts_with(b"HTTP/1.1 503 "), "{words:?}");
+    }
+    release.add_permits(2);
+    assert_eq!(hear(&mut first).await["body"], "served");
+    assert_eq!(ask(proxy.address, &get(&url)).await["body"], "served");
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+/// A worker that is free serves those too who have nothing more to say.
+#[tokio::test]
+async fn who_closes_its_side_is_served_where_nobody_waits() {
+    let target = origin(|_, _| async { ok("", b"served") }).await;
+    let proxy = service(|_| ()).await;
+    let url = format!("http://{target}/");
+    let mut client = proxy.connect().await;
+    let frame = crate::client::frame(get(&url).to_string().as_bytes());
+    client.write_all(&frame).await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(hear(&mut client).await["body"], "served");
+    let mut client = proxy.connect().await;
+    client
+        .write_all(&http_request(&format!("GET {url}")))
+        .await
+        .unwrap();
+    client.shutdown().await.unwrap();
+    let words = crate::support::read_to_end(&mut client).await;
+    assert!(words.ends_with(b"\r\n\r\nserved"), "{words:?}");
 }

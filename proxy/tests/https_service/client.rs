@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{NAME, PASSWORD, Proxy, in_time, target};
+use crate::support::{NAME, PASSWORD, Proxy, in_time, read_to_end, target};
 
 /// One of SEEDS' magics.
 pub(crate) const MAGIC: [u8; 8] = [0xde, 0xad, 0xbe, 0xef, 0x84, 0x0e, 0x12, 0xfa];
@@ -94,6 +94,20 @@ pub(crate) async fn ask(address: SocketAddr, request: &Value) -> Value {
         .await
         .unwrap();
     hear(&mut client).await
+}
+
+/// All that a client of HTTP gets who logs in and asks once.
+pub(crate) async fn http(address: SocketAddr, request: &str) -> String {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(&http_request(request)).await.unwrap();
+    String::from_utf8(read_to_end(&mut client).await).unwrap()
+}
+
+/// A request of a client of HTTP that logs in with it and asks for no more.
+pub(crate) fn http_request(line: &str) -> Vec<u8> {
+    let fields =
+        "Host: a.example\r\nProxy-Authorization: Basic YWRhOnNlY3JldA==\r\nConnection: close";
+    format!("{line} HTTP/1.1\r\n{fields}\r\n\r\n").into_bytes()
 }
 
 /// What the origin got: head and body.

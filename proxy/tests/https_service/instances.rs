@@ -11,7 +11,7 @@ use proxy::protocol::{Host, Target};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::client::{ask, get, ok, origin, read_request, service};
+use crate::client::{ask, get, http, ok, origin, read_request, service};
 use crate::support::in_time;
 
 fn upstream(instances: &[SocketAddr], balance: Balance) -> Upstream {
@@ -87,8 +87,8 @@ async fn instances_take_turns_and_the_sick_ones_are_passed_over() {
 }
 
 /// A request of a client of HTTP that logs in with it.
-async fn send(client: &mut TcpStream, request: &str, fields: &str) {
-    let head = format!("{request} HTTP/1.1\r\nHost: api.example\r\n{fields}");
+async fn send(client: &mut TcpStream, request: &str) {
+    let head = format!("{request} HTTP/1.1\r\nHost: api.example\r\n");
     let login = "Proxy-Authorization: Basic YWRhOnNlY3JldA==\r\n\r\n";
     client.write_all((head + login).as_bytes()).await.unwrap();
 }
@@ -103,20 +103,12 @@ async fn body(client: &mut TcpStream) -> String {
 /// A tunnel to one of the instances, and what that one says.
 async fn tunnel(address: SocketAddr) -> (TcpStream, String) {
     let mut client = TcpStream::connect(address).await.unwrap();
-    send(&mut client, "CONNECT api.example:80", "").await;
+    send(&mut client, "CONNECT api.example:80").await;
     assert_eq!(body(&mut client).await, "");
     let inner = b"GET /x HTTP/1.1\r\nHost: api.example\r\n\r\n";
     client.write_all(inner).await.unwrap();
     let said = body(&mut client).await;
     (client, said)
-}
-
-/// All that a client of HTTP gets who asks once.
-async fn http(address: SocketAddr, request: &str) -> String {
-    let mut client = TcpStream::connect(address).await.unwrap();
-    send(&mut client, request, "Connection: close\r\n").await;
-    let answer = crate::support::read_to_end(&mut client).await;
-    String::from_utf8(answer).unwrap()
 }
 
 async fn one_and_two() -> [SocketAddr; 2] {
@@ -145,7 +137,7 @@ async fn requests_on_one_connection_go_to_the_instances_in_turn() {
     let mut client = TcpStream::connect(proxy.address).await.unwrap();
     let mut said = Vec::new();
     for _ in 0..4 {
-        send(&mut client, "GET http://api.example/x", "").await;
+        send(&mut client, "GET http://api.example/x").await;
         said.push(body(&mut client).await);
     }
     assert_ne!(said[0], said[1]);
@@ -172,7 +164,7 @@ async fn a_tunnel_counts_to_its_end_and_a_request_to_its_answer() {
     let (tunnel, taken) = tunnel(proxy.address).await;
     let mut client = TcpStream::connect(proxy.address).await.unwrap();
     let mut next = async || {
-        send(&mut client, "GET http://api.example/x", "").await;
+        send(&mut client, "GET http://api.example/x").await;
         body(&mut client).await
     };
     for _ in 0..4 {

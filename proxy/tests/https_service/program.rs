@@ -4,10 +4,11 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,7 +28,7 @@ impl Drop for Running {
     }
 }
 
-fn proxy(folder: &Path, arguments: &str) -> (Running, Vec<String>, Child2) {
+fn proxy(folder: &Path, arguments: &str) -> (Running, Vec<String>, ChildStderr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weirgate-proxy"));
     command
         .args(arguments.split_whitespace())
@@ -44,27 +45,27 @@ fn proxy(folder: &Path, arguments: &str) -> (Running, Vec<String>, Child2) {
     (Running(child), lines, log)
 }
 
-type Child2 = std::process::ChildStderr;
+/// A config with figures at short intervals, and the user `ada` with the password `pw`.
+fn prepare(folder: &Path) {
+    let config = "[https_service]\nstatistics_interval = \"300ms\"\n";
+    std::fs::write(folder.join("c.toml"), config).unwrap();
+    std::fs::write(folder.join("password"), "pw").unwrap();
+    let added = Command::new(env!("CARGO_BIN_EXE_weirgate-proxy"))
+        .args("user add ada --password-file password --database users.db".split(' '))
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(added.status.success(), "{added:?}");
+}
 
 #[tokio::test]
 async fn the_statistics_have_the_seeds_keys_and_true_figures() {
     let folder = tempfile::tempdir().unwrap();
-    let config = "[https_service]\nstatistics_interval = \"300ms\"\n";
-    std::fs::write(folder.path().join("c.toml"), config).unwrap();
-    std::fs::write(folder.path().join("password"), "pw").unwrap();
-    let added = Command::new(env!("CARGO_BIN_EXE_weirgate-proxy"))
-        .args("user add ada --password-file password --database users.db".split(' '))
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    assert!(added.status.success(), "{added:?}");
+    prepare(folder.path());
     let arguments = "https-service 0 127.0.0.1 9 8 7 6.5 50 40 no --config c.toml --database users.db \
         --allow-egress 127.0.0.0/8 --guest ada --guest-from 127.0.0.1/32 --log-format json";
-    let (_running, lines, log) = {
-        let (running, lines, log) = proxy_of_one_line(folder.path(), arguments);
-        (running, lines, log)
-    };
-    let address: SocketAddr = lines.strip_prefix("listening ").unwrap().parse().unwrap();
+    let (_running, line, log) = proxy_of_one_line(folder.path(), arguments);
+    let address: SocketAddr = line.strip_prefix("listening ").unwrap().parse().unwrap();
     let target = origin(|_, _| async { ok("", b"") }).await;
     let answer = ask(address, &get(&format!("http://{target}/"))).await;
     assert_eq!(answer["status_code"], 200, "{answer}");
@@ -122,8 +123,78 @@ async fn the_statistics_have_the_seeds_keys_and_true_figures() {
     assert_eq!(workers_and_idle(&mut events, &mut audit, 0).await, 2);
 }
 
+/// What clients of HTTP ask for is counted and audited as what frames ask for.
+#[tokio::test]
+async fn figures_and_audit_are_those_of_http_too() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let arguments = "https-service 0 127.0.0.1 9 8 7 6 0.5 --config c.toml --database users.db \
+        --allow-egress 127.0.0.0/8 --log-format json";
+    let (_running, line, log) = proxy_of_one_line(folder.path(), arguments);
+    let address: SocketAddr = line.strip_prefix("listening ").unwrap().parse().unwrap();
+    let login = base64::engine::general_purpose::STANDARD.encode("ada:pw");
+    let target = origin(|head, _| async move {
+        if head.starts_with("GET /slow") {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        ok("", b"page")
+    })
+    .await;
+    let closed = crate::support::closed_port().await;
+    for line in [
+        format!("GET http://{target}/page?secret=1"),
+        format!("GET http://{target}/slow"),
+        "GET http://10.0.0.1/".to_owned(),
+        format!("CONNECT 127.0.0.1:{closed}"),
+    ] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let fields = format!("Host: a\r\nProxy-Authorization: Basic {login}\r\nConnection: close");
+        let request = format!("{line} HTTP/1.1\r\n{fields}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        crate::support::read_to_end(&mut client).await;
+    }
+    let mut events = events(log);
+    let mut told = Vec::new();
+    let figures = in_time(async {
+        loop {
+            let event = events.recv().await.unwrap();
+            match event["message"].as_str() {
+                Some("statistics") if event["total_requests"] == 4 => return event,
+                Some("closed" | "refused") => told.push(event),
+                _ => {}
+            }
+        }
+    })
+    .await;
+    let types = "{\"denied\":1,\"request_timeout\":1,\"unreachable\":1}";
+    assert_eq!(figures["error_types"], types);
+    assert_eq!(
+        (&figures["total_success"], &figures["total_errors"]),
+        (&json!(1), &json!(2))
+    );
+    assert_eq!(figures["total_timeout"], 1);
+    let audit = |nth: usize| {
+        let event: &Value = &told[nth];
+        assert!(event["queued_seconds"].is_number(), "{event}");
+        json!([event["method"], event["url"], event["status"]])
+    };
+    assert_eq!(
+        audit(0),
+        json!(["GET", format!("http://{target}/page"), 200])
+    );
+    assert_eq!(
+        audit(1),
+        json!(["GET", format!("http://{target}/slow"), 504])
+    );
+    assert_eq!(audit(2), json!(["GET", "http://10.0.0.1:80/", 403]));
+    assert_eq!(
+        audit(3),
+        json!(["CONNECT", format!("127.0.0.1:{closed}"), 502])
+    );
+}
+
 /// The events of a log, as they come.
-fn events(log: Child2) -> UnboundedReceiver<Value> {
+fn events(log: ChildStderr) -> UnboundedReceiver<Value> {
     let (sender, receiver) = unbounded_channel();
     std::thread::spawn(move || {
         let lines = BufReader::new(log).lines().map_while(Result::ok);
@@ -178,7 +249,7 @@ fn the_packages_run_it_as_a_user_of_its_own_that_can_become_no_other() {
     assert_ne!(number.parse::<u32>().unwrap(), 0);
 }
 
-fn proxy_of_one_line(folder: &Path, arguments: &str) -> (Running, String, Child2) {
+fn proxy_of_one_line(folder: &Path, arguments: &str) -> (Running, String, ChildStderr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weirgate-proxy"));
     command
         .args(arguments.split_whitespace())

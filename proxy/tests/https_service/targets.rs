@@ -14,12 +14,12 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::client::{ask, get, login, ok, origin, read_request, service};
-use crate::support::NAME;
+use crate::client::{ask, get, http, http_request, login, ok, origin, read_request, service};
+use crate::support::{NAME, in_time};
 
 /// An authority, and a server that it vouches for as `localhost`.
 struct Secure {
@@ -72,7 +72,7 @@ impl Secure {
                     loop {
                         let mut head = Vec::new();
                         while !head.ends_with(b"\r\n\r\n") {
-                            match tokio::io::AsyncReadExt::read_u8(&mut client).await {
+                            match client.read_u8().await {
                                 Ok(byte) => head.push(byte),
                                 Err(_) => return,
                             }
@@ -287,4 +287,129 @@ async fn who_asks_too_much_is_told_until_when() {
     assert!((3_500..=3_600).contains(&after.parse::<u32>().unwrap()));
     assert_eq!(refused["error"], "the quota of this user is used up");
     assert_eq!(ask(proxy.address, &json!({})).await["status_code"], 400);
+}
+
+#[tokio::test]
+async fn clients_of_http_have_the_same_quotas() {
+    let target = origin(|_, _| async { ok("", &[b'x'; 600]) }).await;
+    let proxy = service(|service| {
+        service.address_quota.requests = Some(9);
+        service.user_quota = Quota {
+            bytes: Some(flow::ByteSize::new(2_000)),
+            window: Duration::from_secs(3_600),
+            ..Quota::default()
+        };
+    })
+    .await;
+    let get = format!("GET http://{target}/");
+    let first = http(proxy.address, &get).await;
+    assert!(first.starts_with("HTTP/1.1 200 "), "{first}");
+    let policy = "\r\nRateLimit-Policy: \"address\";q=9;w=60, \"user-bytes\";q=2000;qu=\"content-bytes\";w=3600\r\n";
+    assert!(first.contains(policy), "{first}");
+    let left = "\r\nRateLimit: \"address\";r=8;t=60, \"user-bytes\";r=2000;t=3600\r\n";
+    assert!(first.contains(left), "{first}");
+    // A tunnel is paid for when it has ended.
+    let mut tunnel = proxy.connect().await;
+    let opening = http_request(&format!("CONNECT {target}"));
+    tunnel.write_all(&opening).await.unwrap();
+    let inner = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    in_time(async {
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\r\n\r\n") {
+            heard.push(tunnel.read_u8().await.unwrap());
+        }
+        for _ in 0..2 {
+            tunnel.write_all(inner).await.unwrap();
+            assert!(read_request(&mut tunnel).await.is_some());
+        }
+    })
+    .await;
+    drop(tunnel);
+    for _ in 0..6 {
+        let answer = http(proxy.address, &get).await;
+        if answer.starts_with("HTTP/1.1 429 ") {
+            assert!(answer.contains("\r\nRetry-After: 3"), "{answer}");
+            assert!(answer.contains("\"user-bytes\";r=0;t=3"), "{answer}");
+            let frame = ask(
+                proxy.address,
+                &crate::client::get(&format!("http://{target}/")),
+            )
+            .await;
+            assert_eq!(frame["status_code"], 429, "the same account: {frame}");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no quota holds");
+}
+
+/// A frame of HTTP/2.
+fn http2_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [&len[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+    [head, payload.to_vec()].concat()
+}
+
+/// Serves HTTP/2 frame by frame: of four requests it refuses the first, and at the third
+/// it closes before it has looked at that. How many have come?
+async fn http2_that_refuses(secure: &Secure) -> (u16, Arc<AtomicUsize>) {
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const GOAWAY: u8 = 7;
+    let (listener, acceptor, port) = secure.listen().await;
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let mut client = acceptor.accept(client).await.unwrap();
+            let mut preface = [0; 24];
+            client.read_exact(&mut preface).await.unwrap();
+            let ours = http2_frame(SETTINGS, 0, 0, &[]);
+            client.write_all(&ours).await.unwrap();
+            let mut last = 0;
+            loop {
+                let mut head = [0; 9];
+                if client.read_exact(&mut head).await.is_err() {
+                    break;
+                }
+                let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                let mut payload = vec![0; usize::try_from(len).unwrap()];
+                client.read_exact(&mut payload).await.unwrap();
+                let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                let words = match (head[3], head[4]) {
+                    (SETTINGS, 0) => http2_frame(SETTINGS, 1, 0, &[]),
+                    (HEADERS, _) => match counted.fetch_add(1, Ordering::Relaxed) {
+                        0 => http2_frame(RST_STREAM, 0, stream, &7_u32.to_be_bytes()),
+                        2 => {
+                            let last_and_no_error = [u32::to_be_bytes(last), [0; 4]].concat();
+                            let words = http2_frame(GOAWAY, 0, 0, &last_and_no_error);
+                            client.write_all(&words).await.unwrap();
+                            break;
+                        }
+                        // The static table has 200 in its eighth place.
+                        _ => http2_frame(HEADERS, 5, stream, &[0x88]),
+                    },
+                    _ => Vec::new(),
+                };
+                last = stream;
+                client.write_all(&words).await.unwrap();
+            }
+        }
+    });
+    (port, requests)
+}
+
+#[tokio::test]
+async fn what_an_http2_target_has_not_looked_at_is_sent_again() {
+    let secure = Secure::new(&["h2"]);
+    let (port, requests) = http2_that_refuses(&secure).await;
+    let proxy = service(|service| service.roots = Some(secure.roots())).await;
+    let mut request = get(&format!("https://localhost:{port}/"));
+    request["post_data"] = "once".into();
+    for come in [2, 4] {
+        let answer = ask(proxy.address, &request).await;
+        assert_eq!(answer["status_code"], 200, "{answer}");
+        assert_eq!(requests.load(Ordering::Relaxed), come);
+    }
 }

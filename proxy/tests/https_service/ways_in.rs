@@ -199,6 +199,23 @@ async fn a_listed_balancer_names_the_client_and_nobody_else_does() {
     let plain = ask(proxy.address, &request).await;
     let got = plain["body"].as_str().unwrap().to_ascii_lowercase();
     assert!(!got.contains("x-forwarded-for"), "{got}");
+    let request = format!(
+        "GET http://{mirror}/ HTTP/1.1\r\nHost: {mirror}\r\nProxy-Authorization: Basic YWRhOnNlY3JldA==\r\n\
+        X-Forwarded-For: 192.0.2.7\r\nConnection: close\r\n\r\n"
+    );
+    for source in ["203.0.113.9", "2001:db8::9"] {
+        let mut client = proxy.connect().await;
+        let whole = [header(source), request.clone().into_bytes()].concat();
+        client.write_all(&whole).await.unwrap();
+        let got = String::from_utf8(read_to_end(&mut client).await).unwrap();
+        let named: Vec<_> = got.matches("X-Forwarded-For: ").collect();
+        assert_eq!(named.len(), 1, "{got}");
+        assert!(
+            got.contains(&format!("X-Forwarded-For: {source}\r\n")),
+            "{got}"
+        );
+        assert!(got.contains("X-Request-Id: "), "{got}");
+    }
     let unlisted = service(|_| ()).await;
     let mut client = unlisted.connect().await;
     let whole = [header("203.0.113.9"), bytes].concat();

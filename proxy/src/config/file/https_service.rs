@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use flow::ByteSize;
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::{Length, Text, all, length, set};
 use crate::config::ListenerTls;
@@ -18,10 +19,10 @@ use crate::protocol::{Host, Target};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct HttpsServiceTable {
-    listen: Option<Vec<Text<SocketAddr>>>,
+    listen: Option<Several<Text<SocketAddr>>>,
     tls: Option<bool>,
     proxy_protocol_from: Option<Vec<Text<IpNet>>>,
-    max_connections: Option<usize>,
+    max_connections: Option<NonZeroUsize>,
     queue: Option<usize>,
     workers: Option<NonZeroUsize>,
     queue_timeout: Option<Text<Length>>,
@@ -34,7 +35,7 @@ pub(super) struct HttpsServiceTable {
     cache: Option<Text<ByteSize>>,
     per_address: Option<QuotaTable>,
     per_user: Option<QuotaTable>,
-    upstream: Vec<UpstreamTable>,
+    upstream: Upstreams,
     statistics_interval: Option<Text<Length>>,
 }
 
@@ -48,7 +49,7 @@ struct GuestTable {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct QuotaTable {
-    requests: Option<u64>,
+    requests: Option<NonZeroU64>,
     bytes: Option<Text<ByteSize>>,
     window: Option<Text<Length>>,
 }
@@ -57,7 +58,7 @@ struct QuotaTable {
 #[serde(deny_unknown_fields)]
 struct UpstreamTable {
     origin: Text<Origin>,
-    instances: Vec<Text<Address>>,
+    instances: Several<Text<Address>>,
     #[serde(default)]
     balance: BalanceWord,
     check_interval: Option<Text<Length>>,
@@ -78,7 +79,7 @@ enum BalanceWord {
 impl HttpsServiceTable {
     /// Takes over everything the table says.
     pub(super) fn apply(self, service: &mut HttpsService) {
-        set(&mut service.listen, self.listen.map(all));
+        set(&mut service.listen, self.listen.map(|listen| all(listen.0)));
         if let Some(tls) = self.tls {
             service.tls = match tls {
                 true => ListenerTls::Required,
@@ -89,7 +90,10 @@ impl HttpsServiceTable {
             &mut service.proxy_protocol_from,
             self.proxy_protocol_from.map(all),
         );
-        set(&mut service.max_connections, self.max_connections);
+        set(
+            &mut service.max_connections,
+            self.max_connections.map(NonZeroUsize::get),
+        );
         set(&mut service.queue, self.queue);
         set(&mut service.workers, self.workers);
         set(&mut service.queue_timeout, self.queue_timeout.map(length));
@@ -116,7 +120,7 @@ impl HttpsServiceTable {
         );
         service
             .upstreams
-            .extend(self.upstream.into_iter().map(UpstreamTable::resolve));
+            .extend(self.upstream.0.into_iter().map(UpstreamTable::resolve));
         set(
             &mut service.statistics_interval,
             self.statistics_interval.map(length),
@@ -137,7 +141,7 @@ impl QuotaTable {
     fn resolve(self) -> Quota {
         let plain = Quota::default();
         Quota {
-            requests: self.requests,
+            requests: self.requests.map(NonZeroU64::get),
             bytes: self.bytes.map(|size| size.0),
             window: self.window.map_or(plain.window, length),
         }
@@ -147,7 +151,7 @@ impl QuotaTable {
 impl UpstreamTable {
     fn resolve(self) -> Upstream {
         let plain = Check::default();
-        let instances = self.instances.into_iter();
+        let instances = self.instances.0.into_iter();
         Upstream {
             tls: self.origin.0.tls,
             host: self.origin.0.host,
@@ -167,12 +171,51 @@ impl UpstreamTable {
     }
 }
 
+/// A list with something in it.
+#[derive(Clone, Debug)]
+struct Several<T>(Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Several<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = Vec::deserialize(deserializer)?;
+        match all.is_empty() {
+            true => Err(D::Error::custom("the list is empty: name one at least")),
+            false => Ok(Self(all)),
+        }
+    }
+}
+
+/// Hosts, each of which is there once.
+#[derive(Clone, Debug, Default)]
+struct Upstreams(Vec<UpstreamTable>);
+
+impl<'de> Deserialize<'de> for Upstreams {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = Vec::<UpstreamTable>::deserialize(deserializer)?;
+        for (nth, table) in all.iter().enumerate() {
+            let origin = &table.origin.0;
+            if all
+                .iter()
+                .take(nth)
+                .any(|before| before.origin.0 == *origin)
+            {
+                let scheme = if origin.tls { "https" } else { "http" };
+                return Err(D::Error::custom(format_args!(
+                    "{scheme}://{} has two tables: list all its instances in one",
+                    origin.host
+                )));
+            }
+        }
+        Ok(Self(all))
+    }
+}
+
 /// `host:port`.
 #[derive(Clone, Debug)]
 struct Address(Target);
 
 /// What URLs begin with: a scheme, a host, and a port where it is not the scheme's own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Origin {
     tls: bool,
     host: Target,

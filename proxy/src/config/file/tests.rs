@@ -74,8 +74,19 @@ fn mistakes_are_shown_where_they_are() {
         ("[tls]\nkey = \"k\"", "certificate"),
         ("[registration]", "limit"),
         ("[https_service]\nworkers = 0", "line 2"),
+        ("[https_service]\nmax_connections = 0", "nonzero"),
+        ("[https_service]\nper_user = { requests = 0 }", "nonzero"),
         (
-            "[[https_service.upstream]]\norigin = \"ftp://a\"\ninstances = []",
+            "[[https_service.upstream]]\norigin = \"http://a\"\ninstances = []",
+            "the list is empty",
+        ),
+        (
+            "[[https_service.upstream]]\norigin = \"http://a\"\ninstances = [\"b:1\"]\n\
+             [[https_service.upstream]]\norigin = \"http://a:80\"\ninstances = [\"b:2\"]",
+            "http://a:80 has two tables",
+        ),
+        (
+            "[[https_service.upstream]]\norigin = \"ftp://a\"\ninstances = [\"b:1\"]",
             "is not the origin",
         ),
         #[cfg(feature = "shadowsocks")]

@@ -1,12 +1,13 @@
 //! Values as they are written: text with a unit, a kind, an address.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 use std::time::Duration;
 
 use flow::{Nanos, Policy};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 use crate::users::{LimitError, Limits};
 
@@ -20,10 +21,34 @@ where
     T::Err: fmt::Display,
 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse()
-            .map(Self)
-            .map_err(|error| D::Error::custom(format_args!("{text:?}: {error}")))
+        deserializer.deserialize_any(TextVisitor(PhantomData))
+    }
+}
+
+struct TextVisitor<T>(PhantomData<T>);
+
+impl<T> Visitor<'_> for TextVisitor<T>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    type Value = Text<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text in quotes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text<T>, E> {
+        let parsed = text.parse().map(Text);
+        parsed.map_err(|error| E::custom(format_args!("{text:?}: {error}")))
+    }
+
+    /// A number is never one of these; what it lacks is told as of the text.
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Text<T>, E> {
+        match number.to_string().parse::<T>() {
+            Err(error) => Err(E::custom(format_args!("{number}: {error}"))),
+            Ok(_) => Err(E::invalid_type(Unexpected::Signed(number), &self)),
+        }
     }
 }
 

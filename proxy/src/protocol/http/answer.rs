@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Malformed;
+use super::fields::write_field;
 use crate::protocol::WireError;
 
 /// The answer to CONNECT that opens the tunnel, without fields or a body.
@@ -39,12 +40,21 @@ pub enum Status {
 
 /// `answer`, one of these, with the field `X-Request-Id`.
 #[must_use]
-pub fn with_id(mut answer: Vec<u8>, id: &impl fmt::Display) -> Vec<u8> {
+pub fn with_id(answer: Vec<u8>, id: &impl fmt::Display) -> Vec<u8> {
+    with_fields(answer, &[("X-Request-Id", id.to_string())])
+}
+
+/// `answer`, one of these, with further fields.
+#[must_use]
+pub fn with_fields(mut answer: Vec<u8>, fields: &[(&str, String)]) -> Vec<u8> {
     // The empty line that ends the head.
     if answer.ends_with(b"\r\n") {
         answer.truncate(answer.len() - 2);
     }
-    answer.extend(format!("X-Request-Id: {id}\r\n\r\n").into_bytes());
+    for (name, value) in fields {
+        write_field(&mut answer, name, value.as_bytes());
+    }
+    answer.extend(b"\r\n");
     answer
 }
 

@@ -55,13 +55,56 @@ impl Forward {
         head
     }
 
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &[u8] {
+        self.words().next().unwrap_or_default()
+    }
+
+    /// The path without the query.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        let target = self.words().nth(1).unwrap_or_default();
+        target
+            .split(|&byte| byte == b'?')
+            .next()
+            .unwrap_or_default()
+    }
+
+    /// Whether a field of this name goes on.
+    #[must_use]
+    pub fn has_field(&self, name: &str) -> bool {
+        self.rows().skip(1).any(|row| is_named(row, name))
+    }
+
+    /// Has one field of this name go on, in the place of those that the client sent.
+    pub fn set_field(&mut self, name: &str, value: &str) {
+        let mut lines = Vec::with_capacity(self.lines.len());
+        for (nth, row) in self.rows().enumerate() {
+            if nth == 0 || !is_named(row, name) {
+                lines.extend(row);
+            }
+        }
+        write_field(&mut lines, name, value.as_bytes());
+        self.lines = lines;
+    }
+
+    /// Of the request line.
+    fn words(&self) -> impl Iterator<Item = &[u8]> {
+        self.lines.split(|&byte| byte == b' ')
+    }
+
+    /// The request line, then the fields: each with its line's end.
+    fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        self.lines.split_inclusive(|&byte| byte == b'\n')
+    }
+
     /// Whether it does no harm to send it twice: it has no body and asks for nothing to
     /// be changed (RFC 9110, section 9.2.1).
     #[must_use]
     pub fn may_be_repeated(&self) -> bool {
-        let method = self.lines.split(|&byte| byte == b' ').next();
         let safe: [&[u8]; 3] = [b"GET", b"HEAD", b"OPTIONS"];
-        self.framing == Framing::None && method.is_some_and(|method| safe.contains(&method))
+        self.framing == Framing::None && safe.contains(&self.method())
     }
 
     /// How the body ends.
@@ -91,6 +134,12 @@ impl fmt::Debug for Forward {
             .field("asked", &self.asked)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a line is that of a field.
+fn is_named(line: &[u8], name: &str) -> bool {
+    let (given, rest) = line.split_at(name.len().min(line.len()));
+    given.eq_ignore_ascii_case(name.as_bytes()) && rest.starts_with(b":")
 }
 
 /// The fields that every head of ours ends with, and the empty line.
@@ -295,6 +344,21 @@ mod tests {
         let head = forward(&head).1.head(false, true);
         let head = String::from_utf8(head).unwrap();
         head.strip_suffix("\r\n\r\n").unwrap().replace("\r\n", "|")
+    }
+
+    #[test]
+    fn a_field_of_ours_stands_in_the_place_of_the_clients() {
+        let head = "GET http://a.example/x?q=1 HTTP/1.1\r\nHost: a.example\r\nx-forwarded-for: evil\r\n\
+            X-Forwarded-Format: stays\r\nX-Forwarded-For: twice\r\n\r\n";
+        let (_, mut get) = forward(head);
+        assert!(get.has_field("X-Forwarded-FOR") && !get.has_field("X-Forwarded"));
+        get.set_field("X-Forwarded-For", "192.0.2.1");
+        let lines = String::from_utf8(get.head(false, true)).unwrap();
+        assert_eq!(
+            lines,
+            "GET /x?q=1 HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Format: stays\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"
+        );
+        assert_eq!((get.method(), get.path()), (&b"GET"[..], &b"/x"[..]));
     }
 
     #[test]

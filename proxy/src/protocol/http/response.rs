@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use super::fields::{Fields, write_framing};
+use super::fields::{Fields, write_field, write_framing};
 use super::request::finish;
 use super::{Body, Framing, MAX_FIELDS, Malformed, head};
 use crate::protocol::WireError;
@@ -70,6 +70,11 @@ impl Response {
             Framing::Chunked => !self.old_client,
             Framing::UntilClose => false,
         }
+    }
+
+    /// Adds a field of ours to those that go on.
+    pub fn add_field(&mut self, name: &str, value: &str) {
+        write_field(&mut self.lines, name, value.as_bytes());
     }
 
     /// The head for the client, with Via if `via`. The client is told that the

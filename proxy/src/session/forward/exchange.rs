@@ -32,7 +32,7 @@ pub(super) struct Answered {
 
 /// Why there is no whole answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(in crate::session) enum Failure {
     #[error("the client went away: {0}")]
     ClientGone(io::Error),
     #[error("the client: {0}")]
@@ -100,12 +100,17 @@ impl Progress {
 }
 
 /// Sends `message` to `origin` (and that it closes, unless the client may go on), its body beginning with `early`, and the answer
-/// to `client`. What follows the body is left in `early`.
+/// with `fields` of ours to `client`. What follows the body is left in `early`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "both sides, and what is between them"
+)]
 pub(super) async fn run(
     client: &mut Client,
     early: &mut Vec<u8>,
     origin: &mut TcpStream,
     message: &Message,
+    fields: &[(&'static str, String)],
     lanes: &mut Lanes,
     idle: Duration,
     progress: &Progress,
@@ -124,6 +129,7 @@ pub(super) async fn run(
         origin_source,
         client_sink,
         message,
+        fields,
         &mut lanes.down,
         progress
     ));
@@ -175,10 +181,11 @@ async fn download(
     mut source: impl AsyncRead + Unpin,
     mut sink: impl AsyncWrite + Unpin,
     message: &Message,
+    fields: &[(&'static str, String)],
     lane: &mut Lane,
     progress: &Progress,
 ) -> Result<Answered, Failure> {
-    let answer = pass_answer(&mut source, &mut sink, message, lane, progress);
+    let answer = pass_answer(&mut source, &mut sink, message, fields, lane, progress);
     answer.await.map_err(|fault| match fault {
         Fault::Source(error) => Failure::OriginGone(error),
         Fault::Sink(error) => Failure::ClientGone(error),
@@ -206,17 +213,21 @@ async fn pass_answer(
     source: &mut (impl AsyncRead + Unpin),
     sink: &mut (impl AsyncWrite + Unpin),
     message: &Message,
+    fields: &[(&'static str, String)],
     lane: &mut Lane,
     progress: &Progress,
 ) -> Result<Answered, Fault> {
     let mut bytes = Vec::new();
     for _ in 0..=MAX_INTERIM {
-        let response = head(source, &mut bytes, message.forward.asked(), progress).await?;
+        let mut response = head(source, &mut bytes, message.forward.asked(), progress).await?;
         if response.is_interim() {
             send(sink, &response.head(true, true), lane, progress).await?;
             continue;
         }
         progress.answering.store(true, Ordering::Relaxed);
+        for (name, value) in fields {
+            response.add_field(name, value);
+        }
         // An answer that comes too early leaves a request that nobody reads to its end.
         let stays = message.keep_alive && progress.uploaded.load(Ordering::Relaxed);
         send(sink, &response.head(true, stays), lane, progress).await?;
