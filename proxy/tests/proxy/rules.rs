@@ -127,7 +127,8 @@ async fn beyond_the_quota_a_connection_may_go_on_slowly() {
 async fn an_account_that_expires_ends_its_connections() {
     let proxy = Proxy::start(Limits::Unlimited).await;
     let mut client = proxy.line(echo().await).await;
-    let soon = Moment::from_unix_seconds(Moment::now().unix_seconds() + 1);
+    // In whole seconds, so that the first of these may be over at once.
+    let soon = Moment::from_unix_seconds(Moment::now().unix_seconds() + 3);
     let rules = Rules {
         expires: Some(Expiry::At(soon)),
         ..Rules::default()
