@@ -8,13 +8,23 @@ fn main() {
 
 #[cfg(feature = "bpf")]
 fn compile() {
-    let Some(out) = std::env::var_os("OUT_DIR") else {
+    let variable = std::env::var_os;
+    let (Some(out), Some(folder)) = (variable("OUT_DIR"), variable("CARGO_MANIFEST_DIR")) else {
         return;
     };
+    // The same object wherever it is built: line numbers name files below this folder.
+    let mut relative = std::ffi::OsString::from("-fdebug-prefix-map=");
+    relative.push(folder);
+    relative.push("=.");
     let built = libbpf_cargo::SkeletonBuilder::new()
         .source("bpf/weirgate.bpf.c")
         .obj(std::path::PathBuf::from(out).join("weirgate.bpf.o"))
-        .clang_args(["-mcpu=v3", "-Wall", "-Werror"])
+        .clang_args([
+            "-mcpu=v3".into(),
+            "-Wall".into(),
+            "-Werror".into(),
+            relative,
+        ])
         .build();
     if let Err(error) = built {
         println!("cargo::error=cannot compile bpf/weirgate.bpf.c: {error:#}");

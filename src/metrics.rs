@@ -42,7 +42,7 @@ use figures::{Pooled, UserFigures};
 use histogram::Histogram;
 use level::Level;
 use schedule::Schedule;
-use second::SecondTotals;
+use second::{Extents, SecondTotals};
 use series::{Series, Stream};
 use user::UserMetrics;
 
@@ -136,9 +136,9 @@ impl RunMetrics {
         let finish = |user: UserMetrics| user.figures(end, waits);
         let users: Vec<UserFigures> = self.users.into_iter().map(finish).collect();
         let seconds = match (&totals, users.as_slice()) {
-            (Some(totals), _) => totals.extent(),
+            (Some(totals), _) => totals.extents(),
             (None, [user]) => user.seconds,
-            (None, _) => None,
+            (None, _) => Extents::default(),
         };
         let mut pooled = Pooled::default();
         users.iter().for_each(|user| pooled.merge(&user.pooled));

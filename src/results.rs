@@ -161,6 +161,10 @@ pub struct Row {
     pub burst_bound_bytes: Option<f64>,
     /// Real drivers: what the longest delay of the set-up without a limiter was.
     pub setup_delay_max_us: Option<f64>,
+    /// The least and the greatest whole second but the first, in which a bucket empties and TCP
+    /// finds its pace.
+    pub later_second_min_Bps: Option<f64>,
+    pub later_second_max_Bps: Option<f64>,
 }
 
 /// How late what lies on its way may arrive together, at a receiver in real time, in seconds: of

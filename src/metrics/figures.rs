@@ -10,6 +10,7 @@ use super::histogram::Histogram;
 use super::jitter::JitterFigures;
 use super::loss::{Count, Losses};
 use super::schedule::{Schedule, nanobytes, to_bytes};
+use super::second::Extents;
 use super::settling::Settled;
 use super::theory::Promised;
 use super::train::TrainFigures;
@@ -23,8 +24,8 @@ pub(crate) struct UserFigures {
     /// Jain's index over its connections, and the least in any second.
     pub(crate) jain: Option<f64>,
     pub(crate) jain_least: Option<f64>,
-    /// Least, mean and most bytes in a whole second.
-    pub(crate) seconds: Option<[f64; 3]>,
+    /// What whole seconds held.
+    pub(crate) seconds: Extents,
     /// By how much its policy's own bound was exceeded, in billionths of a byte.
     pub(crate) broken: Option<u128>,
     /// What came nearest to that bound.
@@ -69,19 +70,16 @@ pub(crate) struct LimitFigures {
 
 /// The row of `users` together in a run of `end` nanoseconds, with the labels
 /// left empty. `pooled` is what they have together, `seconds` likewise.
-pub(crate) fn row(
-    users: &[UserFigures],
-    pooled: &Pooled,
-    seconds: Option<[f64; 3]>,
-    end: u64,
-) -> Row {
+pub(crate) fn row(users: &[UserFigures], pooled: &Pooled, seconds: Extents, end: u64) -> Row {
     let mut row = Row {
         duration_s: to_bytes(u128::from(end)),
         throughput_Bps: ratio(as_float(pooled.delivered.bytes), to_bytes(u128::from(end)))
             .unwrap_or(0.0),
-        second_min_Bps: seconds.map(|[least, ..]| least),
-        second_mean_Bps: seconds.map(|[_, mean, _]| mean),
-        second_max_Bps: seconds.map(|[.., most]| most),
+        second_min_Bps: seconds.all.map(|[least, ..]| least),
+        second_mean_Bps: seconds.all.map(|[_, mean, _]| mean),
+        second_max_Bps: seconds.all.map(|[.., most]| most),
+        later_second_min_Bps: seconds.later.map(|[least, _]| least),
+        later_second_max_Bps: seconds.later.map(|[_, most]| most),
         jain: jain(users.iter().filter_map(|user| user.share(end))),
         jain_connections: least(users.iter().filter_map(|user| user.jain)),
         jain_connections_min_1s: least(users.iter().filter_map(|user| user.jain_least)),

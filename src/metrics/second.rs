@@ -13,6 +13,9 @@ pub(crate) struct Seconds {
     sum: u64,
     least: u64,
     most: u64,
+    /// The same without the first second, in which a bucket empties or TCP finds its pace.
+    later_least: u64,
+    later_most: u64,
 }
 
 impl Seconds {
@@ -24,6 +27,8 @@ impl Seconds {
             sum: 0,
             least: u64::MAX,
             most: 0,
+            later_least: u64::MAX,
+            later_most: 0,
         }
     }
 
@@ -41,6 +46,13 @@ impl Seconds {
         let over = at / SECOND - (self.end / SECOND - 1);
         if over == 0 {
             return;
+        }
+        if self.count > 0 {
+            self.later_least = self.later_least.min(self.bytes);
+            self.later_most = self.later_most.max(self.bytes);
+        }
+        if over > 1 {
+            self.later_least = 0;
         }
         self.count += over;
         self.sum += self.bytes;
@@ -64,6 +76,32 @@ impl Seconds {
             ]
         })
     }
+
+    /// All that is told of them.
+    pub(crate) fn extents(&self) -> Extents {
+        Extents {
+            all: self.extent(),
+            later: self.later_extent(),
+        }
+    }
+
+    /// Least and most over the whole seconds after the first; `None` if there was none.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "figures for people, 53 bits suffice"
+    )]
+    fn later_extent(&self) -> Option<[f64; 2]> {
+        (self.count > 1).then(|| [self.later_least as f64, self.later_most as f64])
+    }
+}
+
+/// What whole seconds held, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extents {
+    /// Least, mean and most of all of them.
+    pub(crate) all: Option<[f64; 3]>,
+    /// Least and most of those after the first.
+    pub(crate) later: Option<[f64; 2]>,
 }
 
 /// Bytes in each second over several users, whose instants come in no common order.
@@ -144,6 +182,12 @@ mod tests {
             ]);
             prop_assert_eq!(seconds.extent(), exact);
             prop_assert_eq!(totals.until(end).extent(), exact);
+            let later = table.get(1..).filter(|later| !later.is_empty()).map(|later| [
+                *later.iter().min().unwrap() as f64,
+                *later.iter().max().unwrap() as f64,
+            ]);
+            prop_assert_eq!(seconds.extents().later, later);
+            prop_assert_eq!(totals.until(end).extents().later, later);
         }
     }
 }

@@ -201,7 +201,7 @@ impl UserMetrics {
             jain_least: self
                 .connections
                 .and_then(|mut connections| connections.least_in_a_second(end)),
-            seconds: self.seconds.extent(),
+            seconds: self.seconds.extents(),
             broken,
             nearest,
             promised: self.theory.map(|theory| theory.promised()),

@@ -114,7 +114,7 @@ pub(super) const BACKLOG_BOUND: Metric =
     Metric::most("Its bound", Bytes, |row| row.backlog_bound_bytes);
 
 /// Behind `throughput.png`.
-pub(super) const THROUGHPUTS: [Metric; 10] = [
+pub(super) const THROUGHPUTS: [Metric; 12] = [
     THROUGHPUT,
     UTILISATION,
     Metric::mean("Once the burst has passed", Rate, Neither, |row| {
@@ -126,6 +126,12 @@ pub(super) const THROUGHPUTS: [Metric; 10] = [
     Metric::mean("Least second", Rate, Neither, |row| row.second_min_Bps),
     Metric::mean("Mean second", Rate, Neither, |row| row.second_mean_Bps),
     Metric::mean("Greatest second", Rate, Neither, |row| row.second_max_Bps),
+    Metric::mean("Least after the first", Rate, Neither, |row| {
+        row.later_second_min_Bps
+    }),
+    Metric::mean("Greatest after the first", Rate, Neither, |row| {
+        row.later_second_max_Bps
+    }),
     Metric::mean("Settling time", Millis, Less, |row| row.settling_ms),
     Metric::mean("CPU seconds per GB", Number, Less, |row| row.cpu_s_per_GB),
     Metric::mean("Memory", Bytes, Less, |row| row.memory_bytes.map(whole)),

@@ -133,3 +133,15 @@ pub(super) fn program<'o>(
 pub(super) fn behind_refusal() -> Option<Missing> {
     support::missing()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::OBJECT;
+
+    /// Whoever builds it, and wherever, gets the same bytes.
+    #[test]
+    fn the_object_does_not_say_where_it_was_built() {
+        let folder = env!("CARGO_MANIFEST_DIR").as_bytes();
+        assert!(!OBJECT.0.windows(folder.len()).any(|part| part == folder));
+    }
+}
