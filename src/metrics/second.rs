@@ -91,7 +91,7 @@ impl Seconds {
         reason = "figures for people, 53 bits suffice"
     )]
     fn later_extent(&self) -> Option<[f64; 2]> {
-        (self.count > 1).then(|| [self.later_least as f64, self.later_most as f64])
+        (self.count > 1).then_some([self.later_least as f64, self.later_most as f64])
     }
 }
 
