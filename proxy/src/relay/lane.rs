@@ -119,21 +119,27 @@ impl Lane {
     /// they are its own as with [`Lane::poll_acquire`]. If not, nothing has changed.
     pub(super) fn acquires_at_once(&mut self, bytes: usize) -> bool {
         self.is_current()
+            && to_u64(bytes) <= self.account.left_of_quota()
             && self
                 .claim
                 .as_mut()
                 .is_some_and(|claim| claim.acquires_at_once(to_u64(bytes)))
     }
 
+    /// Grants no more than a quota has left, so that one connection alone uses it up to
+    /// the byte. Where something has changed it gives way first: whoever looks after the
+    /// session may find that it has ended.
     fn poll_claim(
         &mut self,
         context: &mut Context<'_>,
         most: usize,
     ) -> Poll<Result<usize, Ending>> {
+        if self.renews() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let most = most.min(usize::try_from(self.account.left_of_quota()).unwrap_or(usize::MAX));
         loop {
-            if !self.is_current() {
-                self.renew();
-            }
             let Some(claim) = &mut self.claim else {
                 return Poll::Ready(Ok(most));
             };
@@ -161,6 +167,15 @@ impl Lane {
         if let Some(session) = &self.session {
             session.set_moved(self.direction, self.moved);
         }
+    }
+
+    /// Goes by what holds now; says whether that was something else before.
+    pub(super) fn renews(&mut self) -> bool {
+        let changed = !self.is_current();
+        if changed {
+            self.renew();
+        }
+        changed
     }
 
     fn renew(&mut self) {

@@ -46,6 +46,8 @@ impl<'a> Purse<'a> {
             credit,
             patience,
         } = self;
+        // Who looks after the session does so between datagrams.
+        lane.renews();
         let paid = async {
             while let Some(most) = len.checked_sub(*credit).filter(|&most| most > 0) {
                 *credit += poll_fn(|context| lane.poll_acquire(context, most)).await?;

@@ -130,8 +130,10 @@ async fn pass_on(
         let fields = turn.fields();
         let exchange = async {
             tokio::select! {
-                outcome = exchange::run(client, early, &mut origin, message, &fields, &mut lanes, idle, &progress) => outcome,
+                // First: what has ended moves nothing more.
+                biased;
                 error = ended(log.session(), &opened.user) => Outcome::Cut(Failure::Ended(error)),
+                outcome = exchange::run(client, early, &mut origin, message, &fields, &mut lanes, idle, &progress) => outcome,
             }
         };
         let outcome = match turn.run(exchange).await {

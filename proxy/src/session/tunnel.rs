@@ -76,8 +76,10 @@ async fn connected(
     let (mut client, early) = inbox.into_parts()?;
     let patience = patience(shared);
     let reason = tokio::select! {
-        ending = relay::relay(&mut client, &mut target, &early, lanes, patience) => Reason::Ending(ending),
+        // First: what has ended moves nothing more.
+        biased;
         error = ended(log.session(), &opened.user) => Reason::Cut(error),
+        ending = relay::relay(&mut client, &mut target, &early, lanes, patience) => Reason::Ending(ending),
     };
     if let Reason::Cut(_) = reason {
         relay::reset([client.tcp(), &target]);

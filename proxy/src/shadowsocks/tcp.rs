@@ -331,8 +331,10 @@ impl Session<'_> {
             half_closed: self.shared.timeouts.half_closed.min(open),
         };
         let ending = tokio::select! {
-            ending = relay::relay(&mut client, &mut target, early, lanes, patience) => Ok(ending),
+            // First: what has ended moves nothing more.
+            biased;
             why = cut => Err(why),
+            ending = relay::relay(&mut client, &mut target, early, lanes, patience) => Ok(ending),
         };
         match ending {
             Ok(ending @ Ending::Finished) => ending.to_string(),

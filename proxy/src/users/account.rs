@@ -260,7 +260,7 @@ impl Account {
         self.counters.set_stored(row.booked);
         let mut state = self.state.lock();
         if !row.enabled || *state.password_hash != *row.password_hash {
-            state.close_all(Revocation::Changed);
+            self.close_all(&mut state, Revocation::Changed);
         }
         state.enabled = row.enabled;
         if *state.password_hash != *row.password_hash {
@@ -292,7 +292,7 @@ impl Account {
         state.standing = standing;
         state.is_known = true;
         if let Some(why) = state.refused() {
-            state.close_all(why);
+            self.close_all(state, why);
         }
         let limits = state.limits();
         let stake = state.rules.stake();
@@ -311,10 +311,16 @@ impl Account {
     pub(crate) fn revoke(&self) {
         let mut state = self.state.lock();
         state.enabled = false;
-        state.close_all(Revocation::Changed);
+        self.close_all(&mut state, Revocation::Changed);
     }
 
-    /// Grows whenever [`Account::budget`] would answer anew.
+    /// Closes every connection; what is under way is looked at anew before more of it moves.
+    fn close_all(&self, state: &mut State, why: Revocation) {
+        state.close_all(why);
+        self.layout.fetch_add(1, Ordering::Release);
+    }
+
+    /// Grows whenever [`Account::budget`] would answer anew, and when connections are closed.
     pub(crate) fn layout(&self) -> u64 {
         self.layout.load(Ordering::Acquire)
     }
@@ -351,6 +357,11 @@ impl Account {
     /// The rules about targets.
     pub(crate) fn egress(&self) -> RuleList {
         self.state.lock().rules.egress.clone().unwrap_or_default()
+    }
+
+    /// Bytes that may be counted before the quota is used up, at least one.
+    pub(crate) fn left_of_quota(&self) -> u64 {
+        self.counters.left_of_quota()
     }
 
     /// Counts payload that has been written to the other side.

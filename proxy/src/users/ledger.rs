@@ -340,6 +340,14 @@ impl Counters {
         counter.fetch_add(bytes, Ordering::SeqCst);
     }
 
+    /// Bytes that may be counted before a quota that is watched is used up, at least one.
+    pub(crate) fn left_of_quota(&self) -> u64 {
+        match self.trip.load(Ordering::SeqCst) {
+            NEVER => u64::MAX,
+            trip => trip.saturating_sub(self.counted().total()).max(1),
+        }
+    }
+
     /// Whether the quota has just been used up: true once.
     fn trips(&self) -> bool {
         let trip = self.trip.load(Ordering::SeqCst);

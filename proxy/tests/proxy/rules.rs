@@ -60,8 +60,7 @@ async fn a_used_up_quota_ends_a_connection_and_the_next_login() {
     assert!(was_reset);
     let used = proxy.users.usage(NAME).unwrap().total();
     assert!(received <= used, "{received} of {used}");
-    // No more than one piece beyond it.
-    assert!((QUOTA..QUOTA + 2_000_000).contains(&used), "{used}");
+    assert_eq!(used, QUOTA, "to the byte");
     let user = proxy.users.get(NAME).unwrap();
     assert_eq!(user.standing, Standing::OverQuota);
     assert_eq!(user.period.usage.total(), used);
