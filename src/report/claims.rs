@@ -13,7 +13,7 @@ pub enum Outcome {
     Held,
     /// It did not, or a run does not know the figure, or there was no such run.
     Broken,
-    /// It is about a driver that was not asked to run.
+    /// It is about a driver that was not asked to run, or an algorithm that none of those runs.
     NotChecked,
 }
 
@@ -38,16 +38,24 @@ pub struct Verdict {
 /// without any run: what was not measured did not hold.
 #[must_use]
 pub fn judge(scenario: &Scenario, results: &Results) -> Vec<Verdict> {
-    let ran = |claim: &Claim| {
-        claim
-            .driver
-            .is_none_or(|driver| scenario.drivers.contains(&driver))
-    };
     scenario
         .claims
         .iter()
-        .map(|claim| judge_one(claim, ran(claim), results))
+        .map(|claim| judge_one(claim, was_asked(claim, scenario), results))
         .collect()
+}
+
+/// Whether a driver that the claim may be about was asked to run.
+fn was_asked(claim: &Claim, scenario: &Scenario) -> bool {
+    let drivers = &scenario.drivers;
+    match (claim.driver, &claim.algorithm) {
+        (Some(driver), _) => drivers.contains(&driver),
+        (None, None) => true,
+        (None, Some(label)) => {
+            let mut named = scenario.algorithms.iter().filter(|it| it.label == *label);
+            named.any(|it| drivers.iter().any(|driver| it.runs_on(*driver)))
+        }
+    }
 }
 
 fn judge_one(claim: &Claim, ran: bool, results: &Results) -> Verdict {
@@ -175,7 +183,7 @@ fn place(row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::DriverKind;
+    use crate::scenario::{DriverKind, Origin, Overrides, parse};
 
     fn claim(metric: &str, at_least: Option<f64>, at_most: Option<f64>) -> Claim {
         Claim {
@@ -245,5 +253,35 @@ mod tests {
             judge_one(&claim, false, &Results::default()).outcome,
             Outcome::NotChecked
         );
+    }
+
+    #[test]
+    fn an_algorithm_that_no_driver_asked_runs_breaks_nothing() {
+        let text = "duration = \"1 s\"\nreference = { rate = \"1 MB/s\", burst = \"10 kB\" }\n\
+             traffic = { pattern = \"bursty\" }\ndrivers = [\"model\", \"kernel\"]\n\
+             [[algorithm]]\nkind = \"token-bucket\"\n\
+             [[algorithm]]\nkind = \"token-bucket\"\nlabel = \"tbf\"\nkernel = \"tbf\"\n\
+             [[expect]]\nmetric = \"utilisation\"\nalgorithm = \"token-bucket\"\nat_most = 1.0\n\
+             [[expect]]\nmetric = \"utilisation\"\nalgorithm = \"tbf\"\nat_most = 1.0\n";
+        let origin = Origin {
+            shown: "test.toml",
+            stem: "test",
+            folder: None,
+        };
+        let outcomes = |driver| {
+            let overrides = Overrides {
+                drivers: Some(vec![driver]),
+                ..Overrides::default()
+            };
+            let scenario = parse(text, origin, &overrides).unwrap();
+            let verdicts = judge(&scenario, &Results::default());
+            verdicts
+                .iter()
+                .map(|verdict| verdict.outcome)
+                .collect::<Vec<_>>()
+        };
+        let (broken, not_checked) = (Outcome::Broken, Outcome::NotChecked);
+        assert_eq!(outcomes(DriverKind::Kernel), [not_checked, broken]);
+        assert_eq!(outcomes(DriverKind::Model), [broken, not_checked]);
     }
 }
