@@ -33,6 +33,7 @@ pub mod response;
 
 pub(crate) mod basic;
 mod fields;
+mod forward;
 mod head;
 mod target;
 
@@ -41,7 +42,8 @@ pub use answer::Status;
 pub(crate) use fields::is_for_one_hop;
 
 pub use body::{Body, Framing, Step};
-pub use request::{Forward, Kind, Request, request};
+pub use forward::Forward;
+pub use request::{Kind, Request, request};
 pub use response::{Asked, Response, response};
 
 /// The longest head: start line, fields and the empty line.

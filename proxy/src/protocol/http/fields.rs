@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::head::trim;
-use super::{Framing, Malformed};
+use super::{Framing, Malformed, PSEUDONYM};
 use crate::protocol::is_token;
 
 /// The fields of one head.
@@ -137,6 +137,17 @@ pub(super) fn write_framing(out: &mut Vec<u8>, framing: Framing) {
         }
         Framing::Chunked => write_field(out, "Transfer-Encoding", b"chunked"),
     }
+}
+
+/// The fields that every head of ours ends with, and the empty line.
+pub(super) fn finish(head: &mut Vec<u8>, via: bool, keep_alive: bool) {
+    if via {
+        write_field(head, "Via", format!("1.1 {PSEUDONYM}").as_bytes());
+    }
+    if !keep_alive {
+        write_field(head, "Connection", b"close");
+    }
+    head.extend(b"\r\n");
 }
 
 /// Fields for one connection whether Connection names them or not, and the two

@@ -5,12 +5,11 @@
 //! (section 3.2.2). Every request carries its own credentials: one that was let
 //! in says nothing about the next one on the same connection.
 
-use std::fmt;
-
-use super::fields::{Fields, Options, write_field, write_framing};
+use super::fields::{Fields, Options, write_field};
+use super::forward::Forward;
 use super::response::Asked;
 use super::target::{absolute, authority, host_field};
-use super::{Body, Framing, MAX_FIELDS, Malformed, PSEUDONYM, basic, head};
+use super::{Framing, MAX_FIELDS, Malformed, basic, head};
 use crate::protocol::{Credentials, Target, WireError};
 
 /// A request head.
@@ -33,124 +32,6 @@ pub enum Kind {
     Connect,
     /// A message to pass on.
     Forward(Forward),
-}
-
-/// A request to pass on.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Forward {
-    framing: Framing,
-    asked: Asked,
-    /// Request line and fields for the origin, but for those of the connection.
-    lines: Vec<u8>,
-}
-
-impl Forward {
-    /// The head for the origin, with Via if `via`. Unless `keep_alive`, the
-    /// origin is told that no other request follows.
-    #[must_use]
-    pub fn head(&self, via: bool, keep_alive: bool) -> Vec<u8> {
-        let mut head = self.lines.clone();
-        write_framing(&mut head, self.framing);
-        finish(&mut head, via, keep_alive);
-        head
-    }
-
-    /// The method.
-    #[must_use]
-    pub fn method(&self) -> &[u8] {
-        self.words().next().unwrap_or_default()
-    }
-
-    /// The path without the query.
-    #[must_use]
-    pub fn path(&self) -> &[u8] {
-        let target = self.words().nth(1).unwrap_or_default();
-        target
-            .split(|&byte| byte == b'?')
-            .next()
-            .unwrap_or_default()
-    }
-
-    /// Whether a field of this name goes on.
-    #[must_use]
-    pub fn has_field(&self, name: &str) -> bool {
-        self.rows().skip(1).any(|row| is_named(row, name))
-    }
-
-    /// Has one field of this name go on, in the place of those that the client sent.
-    pub fn set_field(&mut self, name: &str, value: &str) {
-        let mut lines = Vec::with_capacity(self.lines.len());
-        for (nth, row) in self.rows().enumerate() {
-            if nth == 0 || !is_named(row, name) {
-                lines.extend(row);
-            }
-        }
-        write_field(&mut lines, name, value.as_bytes());
-        self.lines = lines;
-    }
-
-    /// Of the request line.
-    fn words(&self) -> impl Iterator<Item = &[u8]> {
-        self.lines.split(|&byte| byte == b' ')
-    }
-
-    /// The request line, then the fields: each with its line's end.
-    fn rows(&self) -> impl Iterator<Item = &[u8]> {
-        self.lines.split_inclusive(|&byte| byte == b'\n')
-    }
-
-    /// Whether it does no harm to send it twice: it has no body and asks for nothing to
-    /// be changed (RFC 9110, section 9.2.1).
-    #[must_use]
-    pub fn may_be_repeated(&self) -> bool {
-        let safe: [&[u8]; 3] = [b"GET", b"HEAD", b"OPTIONS"];
-        self.framing == Framing::None && safe.contains(&self.method())
-    }
-
-    /// How the body ends.
-    #[must_use]
-    pub const fn framing(&self) -> Framing {
-        self.framing
-    }
-
-    /// The body, before its first byte.
-    #[must_use]
-    pub const fn body(&self) -> Body {
-        Body::new(self.framing)
-    }
-
-    /// What the response must be read against.
-    #[must_use]
-    pub const fn asked(&self) -> Asked {
-        self.asked
-    }
-}
-
-impl fmt::Debug for Forward {
-    /// Without the fields: there are passwords among them.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Forward")
-            .field("framing", &self.framing)
-            .field("asked", &self.asked)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Whether a line is that of a field.
-fn is_named(line: &[u8], name: &str) -> bool {
-    let (given, rest) = line.split_at(name.len().min(line.len()));
-    given.eq_ignore_ascii_case(name.as_bytes()) && rest.starts_with(b":")
-}
-
-/// The fields that every head of ours ends with, and the empty line.
-pub(super) fn finish(head: &mut Vec<u8>, via: bool, keep_alive: bool) {
-    if via {
-        write_field(head, "Via", format!("1.1 {PSEUDONYM}").as_bytes());
-    }
-    if !keep_alive {
-        write_field(head, "Connection", b"close");
-    }
-    head.extend(b"\r\n");
 }
 
 /// Parses a request head. One empty line before it is skipped, as some clients

@@ -10,8 +10,7 @@
 
 use std::fmt;
 
-use super::fields::{Fields, write_field, write_framing};
-use super::request::finish;
+use super::fields::{Fields, finish, write_field, write_framing};
 use super::{Body, Framing, MAX_FIELDS, Malformed, head};
 use crate::protocol::WireError;
 
