@@ -20,6 +20,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use kernel::config::{self, ConfigError, Loaded};
+#[cfg(feature = "bpf")]
+use kernel::engine::EngineError;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -169,6 +171,17 @@ fn say(text: &str) -> Result<bool, Failure> {
 fn say_to_stderr(text: &str) {
     // If stderr is gone, there is nobody to tell.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(feature = "bpf")]
+impl From<EngineError> for Failure {
+    /// Whose fault it is that the rules cannot hold.
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Rule { .. } | EngineError::TooMany(_) => Self::Request(Box::new(error)),
+            _ => Self::environment(error),
+        }
+    }
 }
 
 impl Failure {

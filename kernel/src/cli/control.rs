@@ -12,7 +12,6 @@ use kernel::rule::{Action, Rule, Rules};
 use nix::sched::{CloneFlags, setns};
 
 use super::Failure;
-use super::run::of_engine;
 
 /// Begins the note: where its connections are.
 const NAMESPACE: &str = "# network namespace ";
@@ -164,7 +163,7 @@ fn lift_in(namespace: Option<u64>, rules: &Rules) -> Result<(), Failure> {
     };
     let own = namespace_at(Path::new("/proc/thread-self/ns/net"));
     let Some(other) = namespace.filter(|number| Some(*number) != own) else {
-        return lift().map_err(of_engine);
+        return lift().map_err(Failure::from);
     };
     // One that nobody is in any more has no connections, either.
     let Some(other) = find_namespace(other) else {
@@ -182,7 +181,7 @@ fn lift_in(namespace: Option<u64>, rules: &Rules) -> Result<(), Failure> {
         there.join()
     });
     match lifted {
-        Ok(lifted) => lifted.map_err(of_engine),
+        Ok(lifted) => lifted.map_err(Failure::from),
         Err(_) => Err(Failure::Environment(Box::from("a thread has ended early"))),
     }
 }

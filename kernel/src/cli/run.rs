@@ -53,11 +53,11 @@ pub(super) fn run(file: &Path, control: &Path) -> Result<(), Failure> {
     let loaded = load(file)?;
     let signals = signals().map_err(Failure::environment)?;
     clean_up(control)?;
-    let mut engine = Engine::load().map_err(of_engine)?;
+    let mut engine = Engine::load().map_err(Failure::from)?;
     let (listener, _files) = listen(control)?;
     let read_at = monotonic();
     note_paces(control, loaded.rules.rules.iter())?;
-    engine.apply(&loaded.rules).map_err(of_engine)?;
+    engine.apply(&loaded.rules).map_err(Failure::from)?;
     let count = loaded.rules.rules.len();
     say(&format!(
         "holding {count} {} at: {}",
@@ -74,14 +74,6 @@ pub(super) fn run(file: &Path, control: &Path) -> Result<(), Failure> {
         read_at,
     };
     daemon.serve(&signals, &listener, control)
-}
-
-/// Whose fault it is that the rules cannot hold.
-pub(super) fn of_engine(error: EngineError) -> Failure {
-    match error {
-        EngineError::Rule { .. } | EngineError::TooMany(_) => Failure::Request(Box::new(error)),
-        _ => Failure::environment(error),
-    }
 }
 
 fn signals() -> nix::Result<SignalFd> {
@@ -149,12 +141,12 @@ impl Daemon {
             Ok(changes) => changes.iter().for_each(|change| say_to_stderr(change)),
             Err(error) => say_to_stderr(&error.to_string()),
         }
-        self.engine.rebalance().map_err(of_engine)?;
-        let (rules, flows) = self.records(now).map_err(of_engine)?;
+        self.engine.rebalance().map_err(Failure::from)?;
+        let (rules, flows) = self.records(now).map_err(Failure::from)?;
         self.watchers.tell(&rules, &flows);
         self.engine
             .forget_silent_flows(now.saturating_sub(FORGET_NANOS))
-            .map_err(of_engine)
+            .map_err(Failure::from)
     }
 
     /// Lines of rules and of flows, if anybody wants them; the meters go on in any case.
@@ -211,7 +203,7 @@ impl Daemon {
             // Noted before they are paced, and until none of them is.
             let held = self.engine.rules().rules.clone();
             note_paces(control, held.iter().chain(&loaded.rules.rules))?;
-            let applied = self.engine.apply(&loaded.rules).map_err(of_engine);
+            let applied = self.engine.apply(&loaded.rules).map_err(Failure::from);
             note_paces(control, self.engine.rules().rules.iter())?;
             applied
         });
